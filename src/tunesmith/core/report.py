@@ -1,0 +1,23 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Warnings collected while a command runs; the CLI shows them and puts them into the JSON result."""
+
+from tunesmith.core.errors import Problem
+
+_collected: list[Problem] = []
+
+
+def emit_warning(problem: Problem) -> None:
+    """Keep a warning for the report of the running command; the same warning is kept once."""
+    if problem not in _collected:
+        _collected.append(problem)
+
+
+def collected_warnings() -> tuple[Problem, ...]:
+    """All warnings of the running command, in the order they came."""
+    return tuple(_collected)
+
+
+def clear_warnings() -> None:
+    """Forget all warnings; called once at the start of a command."""
+    _collected.clear()
