@@ -60,7 +60,7 @@ build: $(STAMP) ## build the wheel and the source archive into dist/
 commit: style quality test-quick ## what to run before a commit
 
 docs: $(STAMP) ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/mkdocs build --strict
 
 bench: $(STAMP) ## list the benches, or run one: make bench NAME=...
 ifdef NAME

@@ -31,6 +31,14 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_build_files_have_the_header() -> None:
-    names = ("pyproject.toml", "constraints.txt", "Makefile", "Dockerfile", "docker/Dockerfile.cuda", "mkdocs.yml", ".ci/run")
+    names = (
+        "pyproject.toml",
+        "constraints.txt",
+        "Makefile",
+        "Dockerfile",
+        "docker/Dockerfile.cuda",
+        "mkdocs.yml",
+        ".ci/run",
+    )
     without = [name for name in names if HEADER not in (ROOT / name).read_text(encoding="utf-8")[:400]]
     assert not without, "\n".join(without)

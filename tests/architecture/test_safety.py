@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""No unpickling, no evaluated strings, no shell, no file opened with the platform's encoding, in the whole package."""
+"""No unpickling, evaluated strings, remote code or shell, and no file opened with the platform's encoding."""
 
 import ast
 
@@ -49,8 +49,9 @@ def unsafe_reason(call: ast.Call) -> str | None:
         return name
     if is_true(keyword(call, "shell")):
         return "shell=True"
-    if is_true(keyword(call, "allow_pickle")):
-        return "allow_pickle=True"
+    for name_of_risk in ("allow_pickle", "trust_remote_code"):
+        if is_true(keyword(call, name_of_risk)):
+            return f"{name_of_risk} is not a literal False"
     if is_text_open(call, name) and keyword(call, "encoding") is None:
         return f"{name} without encoding"
     return None
@@ -94,7 +95,9 @@ p.read_text()
 open(p, "rb"); p.open("rb"); p.read_text(encoding="utf-8"); yaml.safe_load(t); run(c, shell=False)
 numpy.load(p, allow_pickle=flag)
 eval(t)
+AutoModel.from_pretrained(p, trust_remote_code=settings.trust)
+AutoModel.from_pretrained(p, trust_remote_code=False)
 """
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     lines = sorted(node.lineno for node in calls if unsafe_reason(node))
-    assert lines == [2, 3, 4, 5, 6, 8, 9]
+    assert lines == [2, 3, 4, 5, 6, 8, 9, 10]
