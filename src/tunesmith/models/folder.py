@@ -1,0 +1,168 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model folder holds, judged without torch and without reading weights.
+
+Refuses folders that hold only pickles, want to run code, or are no model; the same rules serve loading and preflight.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tunesmith.core.errors import refusal
+from tunesmith.models.safetensors_file import read_headers
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_CONFIG_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+
+
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """Read config.json of a model folder as it stands, or refuse what is no model folder."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise _no_model(folder)
+    config = _read_json(path)
+    if not isinstance(config.get("model_type"), str):
+        raise _malformed(path, "it names no model_type")
+    return config
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose configuration, code or weight files cannot be used."""
+    config = read_model_config(folder)
+    _refuse_remote_code(folder)
+    if "quantization_config" in config:
+        raise refusal(
+            "model.quantization_unsupported",
+            f"{folder} holds quantised weights (its config.json has a quantization_config), which are not loaded yet.",
+            "Use the unquantised model.",
+            key="model_name_or_path",
+            file=str(folder / "config.json"),
+        )
+    for path in weight_files(folder):
+        read_headers(path)
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """List the safetensors files of a model in order, or refuse missing shards, pickles and empty folders."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(_read_json(index).get("weight_map", {}).values()))
+        files = tuple(folder / Path(name).name for name in names)
+        missing = [path.name for path in files if not path.is_file()]
+        if missing or not files:
+            raise refusal(
+                "model.weights_missing",
+                f"{index} lists {len(files)} weight files, of which are missing: {', '.join(missing) or 'all'}.",
+                "Complete the copy or download of the model.",
+                key="model_name_or_path",
+                file=str(index),
+            )
+        return files
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return (single,)
+    raise _no_weights(folder)
+
+
+def _no_weights(folder: Path) -> Exception:
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern) if path.is_file())
+    if pickles:
+        return refusal(
+            "security.pickle_refused",
+            f"{folder} holds its weights only as pickles ({', '.join(pickles[:3])}); reading those can run any code.",
+            "Take the model's safetensors version, or convert the files on a machine you can afford to lose.",
+            key="model_name_or_path",
+            file=str(folder / pickles[0]),
+        )
+    return refusal(
+        "model.weights_missing",
+        f"{folder} has a config.json but neither model.safetensors nor model.safetensors.index.json.",
+        "Point model_name_or_path at a folder with safetensors weights.",
+        key="model_name_or_path",
+        file=str(folder),
+    )
+
+
+def _no_model(folder: Path) -> Exception:
+    if (folder / "adapter_config.json").is_file():
+        return refusal(
+            "model.folder_invalid",
+            f"{folder} holds an adapter, not a whole model.",
+            "Name the adapter in adapter_name_or_path and its base model in model_name_or_path.",
+            key="model_name_or_path",
+            file=str(folder),
+        )
+    found = sorted(path.name for path in folder.iterdir())
+    return refusal(
+        "model.folder_invalid",
+        f"{folder} is no model folder: it has no config.json (found: {', '.join(found[:8]) or 'nothing'}).",
+        "Point model_name_or_path at the folder that holds config.json, the tokenizer and the safetensors files.",
+        key="model_name_or_path",
+        file=str(folder),
+    )
+
+
+def _refuse_remote_code(folder: Path) -> None:
+    for name in _CONFIG_FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        code = sorted(set(_code_references(folder, _read_json(path))))
+        if code:
+            raise refusal(
+                "security.remote_code_refused",
+                f"{path} asks to run code that is not part of transformers ({', '.join(code[:3])}); "
+                "trust_remote_code alone is no consent to that code.",
+                "Use a version of the model that transformers supports itself; if this one is, delete the auto_map "
+                "entry and the .py files from a copy of the folder.",
+                key="trust_remote_code",
+                file=str(path),
+            )
+
+
+def _code_references(folder: Path, value: object) -> Iterator[str]:
+    """Yield the code an auto_map (at any depth) would run: files beside it, or files of another repository."""
+    if isinstance(value, dict):
+        auto_map = value.get("auto_map")
+        for reference in _flatten(auto_map) if auto_map else ():
+            module = reference.split("--")[-1].rsplit(".", 1)[0]
+            if "--" in reference or (folder / f"{module.replace('.', '/')}.py").is_file():
+                yield reference
+        for inner in value.values():
+            yield from _code_references(folder, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _code_references(folder, inner)
+
+
+def _flatten(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _flatten(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _flatten(inner)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _malformed(path, f"it is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise _malformed(path, "it is not a JSON object")
+    return value
+
+
+def _malformed(path: Path, reason: str) -> Exception:
+    return refusal(
+        "model.config_malformed",
+        f"{path} cannot be used: {reason}.",
+        "Restore the file from the model's source.",
+        key="model_name_or_path",
+        file=str(path),
+    )

@@ -1,0 +1,202 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a model by path, embedded name or hub id, and loads it from safetensors without running code of its own."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from tunesmith.core.errors import TunesmithError, refusal, warning
+from tunesmith.core.names import nearest
+from tunesmith.core.report import emit_warning
+from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
+from tunesmith.models.folder import check_folder, read_model_config
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision: str | None = None) -> Path:
+    """Give the local folder of a model named by path, embedded name or hub id; fetch or convert it when needed."""
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if name_or_path.lower() in EMBEDDED_MODELS:
+        return embedded_folder(name_or_path.lower(), cache_dir)
+    if path.exists():
+        raise refusal(
+            "model.folder_invalid",
+            f"{path} is a file; a model is a folder with config.json, a tokenizer and safetensors weights.",
+            "Point model_name_or_path at the folder.",
+            key="model_name_or_path",
+            file=str(path),
+        )
+    if _HUB_ID.fullmatch(name_or_path) is None:
+        raise _path_missing(name_or_path)
+    return _fetch_from_hub(name_or_path, cache_dir, revision)
+
+
+def load_model_config(folder: Path) -> PreTrainedConfig:
+    """Read a model's configuration with transformers' own class for its type."""
+    read_model_config(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        raise _config_refused(folder, error) from error
+    assert isinstance(config, PreTrainedConfig)
+    return config
+
+
+def load_model(
+    folder: Path, *, dtype: torch.dtype, attention: str = "sdpa", device: torch.device | None = None
+) -> PreTrainedModel:
+    """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best)."""
+    check_folder(folder)
+    config = load_model_config(folder)
+    try:
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise _weights_refused(folder, str(error)) from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise _weights_refused(folder, "tensors have other shapes than config.json asks for") from error
+    except ValueError as error:
+        raise _config_refused(folder, error) from error
+    model, info = loaded
+    _judge_loading(folder, info)
+    return _on_device(model, device or default_device())
+
+
+def _on_device(model: Any, device: torch.device) -> PreTrainedModel:
+    assert isinstance(model, PreTrainedModel)
+    model.to(device)  # type: ignore[arg-type]  # its overloads forget plain devices
+    return model
+
+
+def load_skeleton(folder: Path) -> PreTrainedModel:
+    """Build the model's modules without weights (on the meta device), to look at names and shapes."""
+    config = load_model_config(folder)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:
+        raise _config_refused(folder, error) from error
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def default_device() -> torch.device:
+    """Give this process's device: its own GPU, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+
+
+def inference_dtype(name: str, config: PreTrainedConfig) -> torch.dtype:
+    """Turn `infer_dtype` into a dtype; auto is the model's own, with float32 weights taken as bfloat16."""
+    if name != "auto":
+        return _DTYPES[name]
+    own = config.dtype
+    return own if isinstance(own, torch.dtype) and own != torch.float32 else torch.bfloat16
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars and reports; what they say is said by our own messages."""
+    verbosity, has_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _path_missing(name: str) -> TunesmithError:
+    embedded = ", ".join(sorted(EMBEDDED_MODELS))
+    return refusal(
+        "model.path_missing",
+        f"There is no model folder {name!r} (looked in {Path.cwd()}), and it is no embedded model ({embedded}).",
+        "Give the path of a model folder, an embedded name, or a hub id of the form owner/name."
+        + nearest(name, EMBEDDED_MODELS),
+        key="model_name_or_path",
+        file=name,
+    )
+
+
+def _fetch_from_hub(name: str, cache_dir: Path | None, revision: str | None) -> Path:
+    options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "allow_patterns": list(_HUB_FILES)}
+    try:
+        return Path(huggingface_hub.snapshot_download(name, **options))
+    except HFValidationError as error:
+        raise _path_missing(name) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise refusal(
+            "model.hub_unreachable",
+            f"There is no folder {name!r} here, and as a hub id it is neither in the local cache nor to be had from "
+            f"the hub: {reason}",
+            "Check the name and the network, or give the path of a model folder.",
+            key="model_name_or_path",
+        ) from error
+
+
+def _config_refused(folder: Path, error: Exception) -> TunesmithError:
+    reason = " ".join(str(error).split())[:300]
+    return refusal(
+        "model.config_malformed",
+        f"{folder / 'config.json'} does not describe a causal language model that this transformers knows: {reason}",
+        "Check that the folder holds a causal language model; a newer transformers may know newer types.",
+        key="model_name_or_path",
+        file=str(folder / "config.json"),
+    )
+
+
+def _weights_refused(folder: Path, reason: str) -> TunesmithError:
+    return refusal(
+        "model.weights_incomplete",
+        f"The weights in {folder} do not fit its config.json: {reason}.",
+        "Restore the folder from its source; loading would fill the gaps with random numbers.",
+        key="model_name_or_path",
+        file=str(folder),
+    )
+
+
+def _judge_loading(folder: Path, info: dict[str, Any]) -> None:
+    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    if missing:
+        raise _weights_refused(folder, f"{len(missing)} tensors are missing ({', '.join(missing[:3])}, …)")
+    if unexpected:
+        emit_warning(
+            warning(
+                "model.weights_unused",
+                f"{len(unexpected)} tensors in {folder} belong to no module of this model: "
+                f"{', '.join(unexpected[:3])}.",
+                "Nothing to do when the extra tensors are wanted by another program only.",
+                key="model_name_or_path",
+            )
+        )
