@@ -76,14 +76,24 @@ def unsafe_imports(tree: ast.AST) -> set[str]:
 
 
 def safe_loaders(tree: ast.AST) -> set[str]:
-    """Name the classes of a module that derive from YAML's safe loader."""
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    return {node.name for node in classes if {dotted(base) for base in node.bases} & SAFE_LOADERS}
+    """Name the loaders of a module that are YAML's safe ones: its variables for them, and classes derived from them."""
+    known = set(SAFE_LOADERS)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            named = {dotted(part) for part in ast.walk(node.value) if isinstance(part, ast.expr)}
+            loaders = {name for name in named if name.endswith("Loader")}
+            if loaders and loaders <= known:
+                known |= {
+                    dotted(target) for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                }
+        elif isinstance(node, ast.ClassDef) and {dotted(base) for base in node.bases} & known:
+            known.add(node.name)
+    return known
 
 
 def unsafe_calls(tree: ast.AST) -> list[tuple[int, str]]:
     """List line and reason of every refused call of a module."""
-    loaders = safe_loaders(tree) | SAFE_LOADERS
+    loaders = safe_loaders(tree)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     found = [(call, reason) for call in calls if (reason := unsafe_reason(call))]
     is_safe_yaml = {id(call): dotted(keyword(call, "Loader") or call.func) in loaders for call, _ in found}
