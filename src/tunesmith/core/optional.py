@@ -24,3 +24,8 @@ def import_optional(name: str, *, extra: str, needed_for: str) -> ModuleType:
             f"{needed_for} needs the package {name!r}, which cannot be imported here: {error}.",
             f"Install it with: pip install 'tunesmith[{extra}]'.",
         ) from error
+
+
+def import_by_name(name: str) -> ModuleType:
+    """Import a module whose name is computed: a job of the command line, or a plugin that the user names."""
+    return importlib.import_module(name)

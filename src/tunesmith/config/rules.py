@@ -1,0 +1,266 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules between keys, one small function each, over the flat values; rules over data and models are in `checks/`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Job = Literal["train", "chat", "export"]
+Flat = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a rule found."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule, the keys it reads (the first set one gives the line), and the jobs it holds for."""
+
+    keys: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    check: Callable[[Flat], Finding | None]
+
+
+RULES: list[Rule] = []
+
+
+def _rule(*keys: str, jobs: tuple[Job, ...] = ("train",)) -> Callable[[Callable[[Flat], Finding | None]], None]:
+    def store(check: Callable[[Flat], Finding | None]) -> None:
+        RULES.append(Rule(keys=keys, jobs=jobs, check=check))
+
+    return store
+
+
+def _missing(message: str, remedy: str) -> Finding:
+    return Finding(code="config.key_missing", message=message, remedy=remedy)
+
+
+def _conflict(message: str, remedy: str) -> Finding:
+    return Finding(code="config.keys_conflict", message=message, remedy=remedy)
+
+
+def _has_eval_rows(flat: Flat) -> bool:
+    return bool(flat["eval_dataset"]) or flat["val_size"] > 0
+
+
+@_rule("model_name_or_path", jobs=("train", "chat", "export"))
+def _needs_model(flat: Flat) -> Finding | None:
+    if flat["model_name_or_path"]:
+        return None
+    return _missing("No model is named.", "Write model_name_or_path: a model's folder, or smollm2-135m.")
+
+
+@_rule("output_dir")
+def _needs_output_dir(flat: Flat) -> Finding | None:
+    return None if flat["output_dir"] else _missing("No output folder is named.", "Write output_dir.")
+
+
+@_rule("export_dir", jobs=("export",))
+def _needs_export_dir(flat: Flat) -> Finding | None:
+    return None if flat["export_dir"] else _missing("No folder for the export is named.", "Write export_dir.")
+
+
+@_rule("dataset", "do_train")
+def _training_needs_data(flat: Flat) -> Finding | None:
+    if flat["dataset"] or not flat["do_train"]:
+        return None
+    return _missing("Training needs data, but no data set is named.", "Write dataset: names or file paths.")
+
+
+@_rule("do_train", "do_eval", "do_predict")
+def _something_to_do(flat: Flat) -> Finding | None:
+    if flat["do_train"] or flat["do_eval"]:
+        return None
+    return _missing("do_train and do_eval are both false: there is nothing to run.", "Write do_train: true.")
+
+
+@_rule("do_eval", "eval_dataset", "val_size")
+def _evaluation_needs_rows(flat: Flat) -> Finding | None:
+    if not flat["do_eval"] or _has_eval_rows(flat):
+        return None
+    return _missing("do_eval needs evaluation rows.", "Write eval_dataset, or val_size to take a share of dataset.")
+
+
+@_rule("eval_strategy", "eval_dataset", "val_size")
+def _evaluation_times_need_rows(flat: Flat) -> Finding | None:
+    if flat["eval_strategy"] == "no" or _has_eval_rows(flat):
+        return None
+    return _missing(
+        f"eval_strategy is {flat['eval_strategy']}, but there are no evaluation rows.",
+        "Write eval_dataset, or val_size to take a share of dataset, or eval_strategy: 'no'.",
+    )
+
+
+@_rule("val_size", "eval_dataset")
+def _split_or_own_rows(flat: Flat) -> Finding | None:
+    if flat["val_size"] == 0 or not flat["eval_dataset"]:
+        return None
+    return _conflict("val_size and eval_dataset exclude each other.", "Keep one of them.")
+
+
+@_rule("val_size", "dataset")
+def _split_needs_data(flat: Flat) -> Finding | None:
+    if flat["val_size"] == 0 or flat["dataset"]:
+        return None
+    return _missing("val_size takes rows from dataset, but no data set is named.", "Write dataset or eval_dataset.")
+
+
+@_rule("val_size")
+def _split_count_is_whole(flat: Flat) -> Finding | None:
+    size = flat["val_size"]
+    if size < 1 or size == int(size):
+        return None
+    return Finding(code="config.value_out_of_range", message=f"val_size {size:g} is neither a share nor a count.",
+                   remedy="Write a share below 1, or a whole number of rows.")  # fmt: skip
+
+
+@_rule("mask_history", "train_on_prompt")
+def _history_or_prompt(flat: Flat) -> Finding | None:
+    if not (flat["mask_history"] and flat["train_on_prompt"]):
+        return None
+    return _conflict(
+        "mask_history (train on the last answer only) and train_on_prompt exclude each other.", "Keep one of them."
+    )
+
+
+@_rule("neat_packing", "train_on_prompt", "mask_history", "stage")
+def _supervised_keys_need_sft(flat: Flat) -> Finding | None:
+    wrong = [key for key in ("neat_packing", "train_on_prompt", "mask_history") if flat[key]]
+    if not wrong or flat["stage"] == "sft":
+        return None
+    return _conflict(f"{', '.join(wrong)} only work in stage sft, not in {flat['stage']}.", "Remove them.")
+
+
+@_rule("packing", "neat_packing")
+def _neat_packing_packs(flat: Flat) -> Finding | None:
+    if not flat["neat_packing"] or flat["packing"] is not False:
+        return None
+    return _conflict("neat_packing: true contradicts packing: false.", "Keep one of them; packing is always neat.")
+
+
+@_rule("fp16", "bf16", "pure_bf16")
+def _one_precision(flat: Flat) -> Finding | None:
+    if not flat["fp16"] or not (flat["bf16"] or flat["pure_bf16"]):
+        return None
+    other = "bf16" if flat["bf16"] else "pure_bf16"
+    return _conflict(f"fp16 and {other} exclude each other.", "Keep one of them; bf16 is the safer one.")
+
+
+@_rule("load_best_model_at_end", "eval_strategy")
+def _best_needs_evaluation(flat: Flat) -> Finding | None:
+    if not flat["load_best_model_at_end"] or flat["eval_strategy"] != "no":
+        return None
+    return _conflict("load_best_model_at_end needs evaluations, but eval_strategy is no.",
+                     "Write eval_strategy: steps or epoch.")  # fmt: skip
+
+
+@_rule("load_best_model_at_end", "save_strategy", "eval_strategy")
+def _best_needs_saving_when_evaluating(flat: Flat) -> Finding | None:
+    saving, evaluating = flat["save_strategy"], flat["eval_strategy"]
+    if not flat["load_best_model_at_end"] or evaluating == "no" or saving in ("best", evaluating):
+        return None
+    return _conflict(
+        f"load_best_model_at_end needs a checkpoint at each evaluation, but save_strategy is {saving} and "
+        f"eval_strategy is {evaluating}.",
+        f"Write save_strategy: {evaluating}.",
+    )
+
+
+@_rule("load_best_model_at_end", "save_steps", "eval_steps", "logging_steps", "save_strategy", "eval_strategy")
+def _best_needs_saving_at_evaluations(flat: Flat) -> Finding | None:
+    if not flat["load_best_model_at_end"] or not flat["save_strategy"] == flat["eval_strategy"] == "steps":
+        return None
+    saving, evaluating = flat["save_steps"], flat["eval_steps"] or flat["logging_steps"]
+    if abs(saving / evaluating - round(saving / evaluating)) < 1e-9:
+        return None
+    return _conflict(
+        f"load_best_model_at_end needs an evaluation at every checkpoint, but save_steps {saving:g} is no multiple of "
+        f"eval_steps {evaluating:g}.",
+        "Write the same number for both.",
+    )
+
+
+@_rule("save_strategy", "eval_strategy")
+def _saving_the_best_needs_evaluation(flat: Flat) -> Finding | None:
+    if flat["save_strategy"] != "best" or flat["eval_strategy"] != "no":
+        return None
+    return _conflict("save_strategy: best needs evaluations, but eval_strategy is no.",
+                     "Write eval_strategy: steps or epoch.")  # fmt: skip
+
+
+@_rule("early_stopping_steps", "eval_strategy")
+def _stopping_needs_evaluation(flat: Flat) -> Finding | None:
+    if flat["early_stopping_steps"] is None or flat["eval_strategy"] != "no":
+        return None
+    return _conflict("early_stopping_steps counts evaluations, but eval_strategy is no.",
+                     "Write eval_strategy: steps or epoch.")  # fmt: skip
+
+
+@_rule("lr_scheduler_type", "eval_strategy")
+def _plateau_needs_evaluation(flat: Flat) -> Finding | None:
+    if flat["lr_scheduler_type"] != "reduce_lr_on_plateau" or flat["eval_strategy"] != "no":
+        return None
+    return _conflict("reduce_lr_on_plateau follows the evaluations, but eval_strategy is no.",
+                     "Write eval_strategy: steps or epoch, or another scheduler.")  # fmt: skip
+
+
+@_rule("lr_scheduler_type", "lr_scheduler_kwargs")
+def _minimum_rate_is_named(flat: Flat) -> Finding | None:
+    kwargs = flat["lr_scheduler_kwargs"] or {}
+    if "min_lr" not in flat["lr_scheduler_type"] or "min_lr" in kwargs or "min_lr_rate" in kwargs:
+        return None
+    return _missing(f"{flat['lr_scheduler_type']} needs its lowest learning rate.",
+                    "Write lr_scheduler_kwargs: {min_lr: 1.0e-6}, or min_lr_rate for a share.")  # fmt: skip
+
+
+@_rule("warmup_steps", "logging_steps", "eval_steps", "save_steps")
+def _steps_are_whole(flat: Flat) -> Finding | None:
+    for key in ("warmup_steps", "logging_steps", "eval_steps", "save_steps"):
+        steps = flat[key] or 0
+        if steps > 1 and steps != int(steps):
+            return Finding(code="config.value_out_of_range", message=f"{key} {steps:g} is neither a share nor a count.",
+                           remedy="Write a share below 1, or a whole number of steps.")  # fmt: skip
+    return None
+
+
+@_rule("gradient_checkpointing", "disable_gradient_checkpointing")
+def _checkpointing_on_or_off(flat: Flat) -> Finding | None:
+    if not (flat["gradient_checkpointing"] and flat["disable_gradient_checkpointing"]):
+        return None
+    return _conflict("gradient_checkpointing and disable_gradient_checkpointing exclude each other.",
+                     "Keep one of them.")  # fmt: skip
+
+
+@_rule("dataloader_prefetch_factor", "dataloader_persistent_workers", "dataloader_num_workers")
+def _workers_exist(flat: Flat) -> Finding | None:
+    if flat["dataloader_num_workers"] > 0:
+        return None
+    keys = [key for key in ("dataloader_prefetch_factor", "dataloader_persistent_workers") if flat[key]]
+    if not keys:
+        return None
+    return _conflict(f"{', '.join(keys)} need dataloader_num_workers above 0.", "Write dataloader_num_workers: 1.")
+
+
+@_rule("adapter_name_or_path", "finetuning_type")
+def _adapters_need_lora(flat: Flat) -> Finding | None:
+    if not flat["adapter_name_or_path"] or flat["finetuning_type"] == "lora":
+        return None
+    return _conflict(
+        f"adapter_name_or_path needs finetuning_type lora, not {flat['finetuning_type']}.",
+        "Write finetuning_type: lora, or merge the adapter first with `tunesmith export`.",
+    )
+
+
+@_rule("report_to")
+def _trackers_are_clear(flat: Flat) -> Finding | None:
+    names = flat["report_to"]
+    if len(names) < 2 or not {"none", "all"} & set(names):
+        return None
+    return _conflict("report_to lists none or all beside other names.", "Write none, all, or a list of trackers.")
