@@ -19,6 +19,8 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.core.errors import TunesmithError, refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
+from tunesmith.models.attention.forest import FOREST
+from tunesmith.models.attention.packing import FOREST_TYPES
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
 from tunesmith.models.folder import check_folder, read_model_config
 
@@ -59,9 +61,12 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
 
 
 def load_model(
-    folder: Path, *, dtype: torch.dtype, attention: str = "sdpa", device: torch.device | None = None
+    folder: Path, *, dtype: torch.dtype, attention: str = "forest", device: torch.device | None = None
 ) -> PreTrainedModel:
-    """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best)."""
+    """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best).
+
+    `attention` is forest, sdpa or eager; forest gives way to transformers' choice for types it was not tried with.
+    """
     check_folder(folder)
     config = load_model_config(folder)
     try:
@@ -70,7 +75,7 @@ def load_model(
                 folder,
                 config=config,
                 dtype=dtype,
-                attn_implementation=attention,
+                attn_implementation=_attention_for(config, attention),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
@@ -87,6 +92,11 @@ def load_model(
     model, info = loaded
     _judge_loading(folder, info)
     return _on_device(model, device or default_device())
+
+
+def _attention_for(config: PreTrainedConfig, attention: str) -> str | None:
+    """Use the forest only where it was tried; None lets transformers choose (sdpa, or eager where it must)."""
+    return None if attention == FOREST and config.model_type not in FOREST_TYPES else attention
 
 
 def _on_device(model: Any, device: torch.device) -> PreTrainedModel:

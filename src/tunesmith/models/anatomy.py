@@ -1,0 +1,37 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the parts of a language model are, with or without adapters around it: backbone, head, layers."""
+
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def base_model(model: nn.Module) -> PreTrainedModel:
+    """Take PEFT's wrapper off; adapters inside the modules stay active."""
+    unwrap: Any = getattr(model, "get_base_model", None)
+    inner = model if unwrap is None else unwrap()
+    assert isinstance(inner, PreTrainedModel), f"{type(inner).__name__} is no transformers model"
+    return inner
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Give the part that turns token ids into final hidden states, without the head."""
+    base = base_model(model)
+    inner = base.base_model
+    assert isinstance(inner, nn.Module) and inner is not base, f"{type(base).__name__} has no separate backbone"
+    return inner
+
+
+def head(model: nn.Module) -> nn.Module:
+    """Give the output head: a linear layer, or an adapter's module around it."""
+    found = base_model(model).get_output_embeddings()
+    assert isinstance(found, nn.Module), "the model has no language head"
+    return found
+
+
+def num_layers(model: nn.Module) -> int:
+    """Count the decoder layers as the model's configuration does."""
+    config: Any = base_model(model).config.get_text_config()
+    return int(config.num_hidden_layers)
