@@ -23,13 +23,17 @@ Statistics = Mapping[str, "tuple[Tensor, Tensor]"]
 
 
 class Objective(ABC):
-    """One loss. Subclass, set the class variables, register with `@objectives.register("name")`."""
+    """One loss. Subclass, set the class variables, register with `@objectives.register("name")`.
+
+    `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity.
+    """
 
     Params: ClassVar[type[Section]]
     row_kind: ClassVar[RowKind]
     unit: ClassVar[Unit]
     head: ClassVar[Head] = "language"
     needs_reference: ClassVar[bool] = False
+    is_likelihood: ClassVar[bool] = False
 
     def __init__(self, params: Section) -> None:
         self.params = params

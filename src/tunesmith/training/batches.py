@@ -1,0 +1,95 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Planned micro-batches as a data loader: the plan says which rows, this file fetches and collates them.
+
+The plan of an epoch is computed from its number alone, so that going on in the middle of an epoch is an index.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from tunesmith.core.types import Batch, LayoutKind, TokenRow
+from tunesmith.data.collate import collate
+from tunesmith.data.plan import MicroBatch, PlanRules, plan_epoch
+from tunesmith.data.store import TokenStore
+
+# One key around the batch: transformers hands its inputs through functions that expect a mapping.
+Inputs = dict[str, Batch]
+
+
+class PlannedBatches:
+    """The micro-batches of one rank in one epoch, as a batch sampler."""
+
+    def __init__(self, store: TokenStore, rules: PlanRules, *, rank: int = 0) -> None:
+        self._lengths, self._rules, self._rank = store.lengths, rules, rank
+        self._epoch = 0
+        self._plan = plan_epoch(self._lengths, rules, epoch=0, rank=rank)
+
+    @property
+    def batch_sampler(self) -> "PlannedBatches":
+        """This object: the trainer looks for the sampler to tell of epochs inside the loader's sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plan another epoch."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._plan = plan_epoch(self._lengths, self._rules, epoch=epoch, rank=self._rank)
+
+    def __len__(self) -> int:
+        """Count the micro-batches; the same in every epoch."""
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        """Give the row indices of each micro-batch."""
+        return iter(self._plan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """How batches are fetched; nothing here changes what is in them."""
+
+    layout: LayoutKind
+    pad_id: int
+    num_workers: int = 0
+    prefetch_factor: int | None = None
+    persistent_workers: bool = False
+
+
+def build_loader(store: TokenStore, batches: PlannedBatches, settings: LoaderSettings) -> DataLoader[TokenRow]:
+    """Make the data loader of planned batches; it draws nothing from the global random generator."""
+    return DataLoader(
+        store,  # type: ignore[arg-type]
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=partial(collate_inputs, layout=settings.layout, pad_id=settings.pad_id),
+        num_workers=settings.num_workers,
+        prefetch_factor=settings.prefetch_factor,
+        persistent_workers=settings.persistent_workers and settings.num_workers > 0,
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def collate_inputs(rows: list[TokenRow], *, layout: LayoutKind, pad_id: int) -> Inputs:
+    """Collate rows into the trainer's inputs."""
+    return {"batch": collate(rows, layout=layout, pad_id=pad_id)}
+
+
+def plan_in_order(store: TokenStore, rules: PlanRules, *, rank: int = 0) -> list[MicroBatch]:
+    """Plan one pass over all rows, neighbours of similar length together, for evaluation."""
+    order = np.argsort(-store.lengths, kind="stable")
+    plan = plan_epoch(store.lengths[order], replace(rules, shuffle=False), epoch=0, rank=rank)
+    return [tuple(int(order[index]) for index in batch) for batch in plan]
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move the tensors of a batch to a device."""
+    values = {item.name: getattr(batch, item.name) for item in fields(batch)}
+    moved = {
+        name: value.to(device, non_blocking=True) for name, value in values.items() if isinstance(value, torch.Tensor)
+    }
+    return replace(batch, **moved)

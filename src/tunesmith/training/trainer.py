@@ -1,0 +1,339 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one trainer: planned batches, exact normalisation over the optimizer step, streamed evaluation, true totals.
+
+It knows no loss, no template and no file format: those come as an objective, a tuner and a writer of side files.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainingArguments
+
+from tunesmith.core.errors import refusal
+from tunesmith.core.types import Batch, LayoutKind, Scores, TokenRow
+from tunesmith.data.collate import collate
+from tunesmith.data.plan import PlanRules
+from tunesmith.data.store import TokenStore
+from tunesmith.models.scores import score_batch
+from tunesmith.models.tuners.base import Tuner
+from tunesmith.objectives.base import Objective
+from tunesmith.training.batches import Inputs, LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
+from tunesmith.training.checkpoints import Checkpoints, read_manifest
+from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names
+from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
+from tunesmith.training.hf_compat import HookedTrainer
+from tunesmith.training.random_state import capture_random_state, restore_random_state
+from tunesmith.training.state_files import has_tree, load_tree, save_tree
+from tunesmith.training.totals import Meter, Totals
+
+TRAINER_STATE = "trainer_state.json"
+
+ReportedTokens = Literal["all", "non_padding", "no"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerParts:
+    """What a run is put together from.
+
+    `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder with weights;
+    `reported_tokens` says whether the log counts the tokens read, all positions or without padding.
+    """
+
+    model: PreTrainedModel
+    tuner: Tuner
+    objective: Objective
+    train: TokenStore | None
+    evals: Mapping[str, TokenStore]
+    plan: PlanRules
+    layout: LayoutKind
+    pad_id: int
+    checkpoints: Checkpoints
+    write_side_files: Callable[[Path], None]
+    compute_accuracy: bool = False
+    reported_tokens: ReportedTokens = "no"
+
+
+@dataclass(kw_only=True)
+class _StepUnderWay:
+    batches: Sequence[Batch] = ()
+    losses: list[torch.Tensor] = field(default_factory=list)
+
+
+class TunesmithTrainer(HookedTrainer):
+    """Trains, evaluates, saves and resumes one model with one objective."""
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self, parts: TrainerParts, args: TrainingArguments, *, callbacks: Sequence[TrainerCallback] = ()
+    ) -> None:
+        self.parts = parts
+        self.meter = Meter()
+        self.callback_state: dict[str, Any] = {}
+        self._step = _StepUnderWay()
+        self._has_started = False
+        super().__init__(
+            model=parts.model,
+            args=args,
+            train_dataset=parts.train,  # type: ignore[arg-type]
+            eval_dataset=dict(parts.evals) or None,  # type: ignore[arg-type]
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(PrinterCallback)
+        weights = (parameter.numel() for parameter in parts.model.parameters())
+        self._flops_per_token = 6.0 * sum(weights)
+
+    # Data
+
+    def get_train_dataloader(self) -> DataLoader[TokenRow]:
+        """Give the planned micro-batches of this rank."""
+        assert self.parts.train is not None, "training needs training rows"
+        batches = PlannedBatches(self.parts.train, self.parts.plan, rank=self.args.process_index)
+        settings = LoaderSettings(
+            layout=self.parts.layout,
+            pad_id=self.parts.pad_id,
+            num_workers=self.args.dataloader_num_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            persistent_workers=self.args.dataloader_persistent_workers,
+        )
+        return build_loader(self.parts.train, batches, settings)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Inputs], num_batches: int, device: torch.device
+    ) -> tuple[list[Inputs], float]:
+        """Collect the micro-batches of one optimizer step and count its units over all of them and all ranks."""
+        if self.control.should_training_stop:
+            return [], 0.0
+        inputs = [item for _, item in zip(range(num_batches), epoch_iterator, strict=False)]
+        self._step = _StepUnderWay(batches=[item["batch"] for item in inputs])
+        (units,) = self.sum_over_ranks([math.fsum(map(self.parts.objective.units, self._step.batches))])
+        return inputs, units
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Inputs,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Give this micro-batch's share of the mean loss of the optimizer step."""
+        batch = to_device(inputs["batch"], self.args.device)
+        share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
+        self._step.losses.append(share.detach())
+        # Gradients are averaged over data-parallel ranks, while the units were summed over them.
+        loss = share * (self.accelerator.num_processes // self.get_tp_size())
+        return (loss, {}) if return_outputs else loss
+
+    def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
+        output = self.parts.objective.loss(batch, score_batch(model, batch))
+        if counts:
+            self.meter.add_batch(batch)
+            self.meter.window_metrics.add(output.metrics)
+        if not output.loss.requires_grad and torch.is_grad_enabled():  # a rank for which no row was left
+            return output.loss + 0.0 * next(p for p in model.parameters() if p.requires_grad).sum()
+        return output.loss
+
+    def compute_loss_context_manager(self) -> ExitStack:
+        """Enter mixed precision where the arguments ask for it."""
+        stack = ExitStack()
+        stack.enter_context(self.accelerator.autocast())
+        return stack
+
+    def check_step(self, grad_norm: float | None) -> None:
+        """Count the step; stop the run when a loss or the gradient norm is not finite."""
+        losses = torch.stack(self._step.losses).cpu().double().tolist()
+        is_scaled = self.accelerator.scaler is not None  # then an overflow only skips the step
+        norm_is_fine = grad_norm is None or is_scaled or math.isfinite(grad_norm)
+        if not (norm_is_fine and all(map(math.isfinite, losses))):
+            raise diagnose(self.model, self._step_report(losses), self._loss_again)
+        self.meter.add_step(math.fsum(losses))
+
+    def check_weights(self) -> None:
+        """Stop the run when a trainable weight is not finite."""
+        refuse_non_finite_weights(self.model, self._step_report([]))
+
+    def _step_report(self, losses: list[float]) -> Step:
+        return Step(number=self.state.global_step + 1, batches=self._step.batches, losses=losses)
+
+    def _loss_again(self, batch: Batch) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            return self._loss_sum(self.model, to_device(batch, self.args.device))
+
+    def floating_point_ops(self, inputs: Inputs) -> int:  # type: ignore[override]
+        """Estimate the work of a forward and backward pass."""
+        return int(self._flops_per_token * inputs["batch"].num_tokens)
+
+    # Evaluation
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Evaluate all evaluation sets, log the metrics and give them."""
+        sets = {name: self._eval_batches(store) for name, store in self.parts.evals.items()}
+        metrics = evaluate_sets(self.model, sets, self._eval_rules, score=self._score, prefix=metric_key_prefix)
+        broken = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if broken:
+            raise refusal(
+                "training.evaluation_not_finite",
+                f"After step {self.state.global_step} {', '.join(broken)} of the evaluation is not finite.",
+                "Lower learning_rate or look at the numeric format; the last good checkpoint is kept.",
+            )
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def eval_metric_names(self) -> set[str]:
+        """Name the metrics that evaluation reports."""
+        return metric_names(self._eval_rules, self.parts.evals)
+
+    @property
+    def _eval_rules(self) -> EvaluationRules:
+        return EvaluationRules(
+            objective=self.parts.objective,
+            with_accuracy=self.parts.compute_accuracy,
+            sum_over_ranks=self.sum_over_ranks,
+        )
+
+    def _eval_batches(self, store: TokenStore) -> Iterator[Batch]:
+        rules = PlanRules(
+            seed=0,
+            batch_rows=self.args.per_device_eval_batch_size,
+            world_size=self.args.world_size,
+            pack_tokens=self.parts.plan.pack_tokens,
+        )
+        for rows in plan_in_order(store, rules, rank=self.args.process_index):
+            yield collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
+
+    def _score(self, batch: Batch) -> Scores:
+        with self.compute_loss_context_manager():
+            return score_batch(self.model, to_device(batch, self.args.device))
+
+    # Counts and logs
+
+    def sum_over_ranks(self, values: Sequence[float]) -> list[float]:
+        """Add each value over all ranks."""
+        if self.args.world_size == 1 or not values:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.args.device)
+        summed: list[float] = self.accelerator.reduce(tensor, reduction="sum").tolist()
+        return summed
+
+    def totals(self) -> Totals:
+        """Give what the run has done since its first start."""
+        return self.meter.totals(self.sum_over_ranks)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log values; losses and speeds are ours, true over resumes and ranks."""
+        if "train_loss" in logs:
+            self._log_totals(logs)
+        elif "loss" in logs:
+            logs |= self.meter.take_window(self.sum_over_ranks)
+            totals = self.totals()
+            logs["total_tokens"] = totals.tokens
+            logs["supervised_tokens"] = totals.supervised_tokens
+            self._report_tokens(logs, totals)
+        super().log(logs)
+
+    def _report_tokens(self, logs: dict[str, float], totals: Totals) -> None:
+        if self.parts.reported_tokens != "no":
+            seen = totals.positions if self.parts.reported_tokens == "all" else totals.tokens
+            logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen = seen
+
+    def _log_totals(self, logs: dict[str, float]) -> None:
+        self.meter.stop()
+        totals = self.totals()
+        logs["train_loss"] = totals.mean_loss
+        logs["train_runtime"] = round(totals.seconds, 4)
+        logs["train_samples_per_second"] = round(totals.rate(totals.rows), 3)
+        logs["train_steps_per_second"] = round(totals.rate(totals.steps), 3)
+
+    # Checkpoints
+
+    def save_checkpoint(self) -> None:
+        """Write the checkpoint of the current step, whole or not at all, and remove what exceeds the limit."""
+        self.check_weights()
+        step, checkpoints = self.state.global_step, self.parts.checkpoints
+        progress = {
+            "epoch": self.state.epoch,
+            "meter": self.meter.to_json(self.sum_over_ranks),
+            "callbacks": self.callback_state,
+            "has_optimizer": not self.args.save_only_model,
+        }
+        random_states = self._random_states()
+        if self.args.should_save:
+            best = self.state.best_global_step
+            if best is not None and (best == step or checkpoints.path(best).exists()):
+                self.state.best_model_checkpoint = str(checkpoints.path(best))
+            with checkpoints.write(step, progress) as folder:
+                self.write_model(folder)
+                self.state.save_to_json(str(folder / TRAINER_STATE))
+                if not self.args.save_only_model:
+                    self._write_states(folder, random_states)
+            checkpoints.rotate(best_step=best)
+        self.accelerator.wait_for_everyone()
+
+    def write_model(self, folder: Path) -> None:
+        """Write the trained weights with tokenizer and template."""
+        self.parts.tuner.save(self.accelerator.unwrap_model(self.model), folder)
+        self.parts.write_side_files(folder)
+
+    def _write_states(self, folder: Path, random_states: list[Any]) -> None:
+        save_tree(self.optimizer.state_dict(), folder, "optimizer")
+        save_tree(self.lr_scheduler.state_dict(), folder, "scheduler")
+        if self.accelerator.scaler is not None:
+            save_tree(self.accelerator.scaler.state_dict(), folder, "scaler")
+        for rank, state in enumerate(random_states):
+            save_tree(state, folder, f"random_{rank}")
+
+    def _random_states(self) -> list[Any]:
+        """Collect the random states of all ranks."""
+        state = capture_random_state()
+        if self.args.world_size == 1:
+            return [state]
+        states: list[Any] = [None] * self.args.world_size
+        torch.distributed.all_gather_object(states, state)
+        return states
+
+    def restore_weights(self, checkpoint: Path) -> None:
+        """Load the trained weights and counts of a verified checkpoint."""
+        self.parts.tuner.restore(self.accelerator.unwrap_model(self.model), checkpoint)
+        progress = read_manifest(checkpoint).progress
+        if not progress["has_optimizer"]:
+            raise refusal(
+                "checkpoint.weights_only",
+                f"{checkpoint} holds weights only (save_only_model: true), so training cannot continue from it.",
+                "Start anew from these weights with adapter_name_or_path or model_name_or_path, or name another one.",
+                file=str(checkpoint),
+                key="resume_from_checkpoint",
+            )
+        self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
+        self.callback_state.update(progress["callbacks"])
+
+    def restore_optimizer(self, checkpoint: Path) -> None:
+        """Load the states of optimizer, scheduler and gradient scaler."""
+        self.optimizer.load_state_dict(load_tree(checkpoint, "optimizer"))
+        self.lr_scheduler.load_state_dict(load_tree(checkpoint, "scheduler"))
+        if self.accelerator.scaler is not None and has_tree(checkpoint, "scaler"):
+            self.accelerator.scaler.load_state_dict(load_tree(checkpoint, "scaler"))
+
+    def restore_random(self, checkpoint: Path) -> None:
+        """Load this rank's random states, where the checkpoint has them."""
+        name = f"random_{self.args.process_index}"
+        if has_tree(checkpoint, name):
+            restore_random_state(load_tree(checkpoint, name))
+
+    def restore_best(self) -> None:
+        """Load the trained weights of the best checkpoint."""
+        best = self.state.best_global_step
+        assert best is not None, "there is a best checkpoint when this is called"
+        self.parts.tuner.restore(self.accelerator.unwrap_model(self.model), self.parts.checkpoints.path(best))
