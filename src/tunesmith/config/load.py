@@ -10,11 +10,10 @@ from typing import Any
 
 from tunesmith.config.derive import entries_of
 from tunesmith.config.index import Index, load_index
-from tunesmith.config.resolve import Command, resolve
+from tunesmith.config.resolve import Command, named_plugins, resolve
 from tunesmith.config.run import RunConfig
 from tunesmith.config.section import Section
-from tunesmith.config.source import Entry, read_file, read_mapping
-from tunesmith.config.values import read_names
+from tunesmith.config.source import Entry
 from tunesmith.config.words import read_words
 from tunesmith.core.errors import refusal
 from tunesmith.core.optional import import_by_name
@@ -31,13 +30,6 @@ def load_config(
     if plugins:
         index = with_sections(index, import_plugins(plugins))
     return RunConfig.of(resolve(source, index, command=command, overrides=entries))
-
-
-def named_plugins(source: Path | Mapping[str, Any], overrides: Iterable[Entry] = ()) -> list[str]:
-    """Read only the key `plugins`, which decides which other keys exist."""
-    read = read_file(source) if isinstance(source, Path) else read_mapping(source)
-    named = [entry for entry in (*read.entries, *overrides) if entry.key == "plugins"]
-    return read_names(named[-1].value) if named else []
 
 
 def import_plugins(names: Sequence[str]) -> list[type[Section]]:

@@ -16,6 +16,7 @@ from tunesmith.config.keys import check_entry, chosen_words, inactive_warning
 from tunesmith.config.rules import RULES, Job, Rule
 from tunesmith.config.source import Entry, merge_layers, read_file, read_mapping
 from tunesmith.config.translate import translate
+from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
 
@@ -79,6 +80,13 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
         origins={entry.key: _origin(entry) for entry in entries if entry.key in values},
         warnings=(*findings.warnings, *([idle] if idle else [])),
     )
+
+
+def named_plugins(source: Source, overrides: Iterable[Entry] = ()) -> list[str]:
+    """Read only the key `plugins`, which decides which other keys exist."""
+    read = read_file(source) if isinstance(source, Path) else read_mapping(source)
+    named = [entry for entry in (*read.entries, *overrides) if entry.key == "plugins"]
+    return read_names(named[-1].value) if named else []
 
 
 def job_of(command: Command, keys: Iterable[str]) -> Job:

@@ -6,7 +6,7 @@ Every error and warning carries a stable code from `errors.yaml`; the code decid
 Nothing here prints: the terminal and JSON forms are made in `cli/report.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
@@ -96,10 +96,11 @@ class Problem:
 
 
 class TunesmithError(Exception):
-    """One or more refusals that end a command; `problems` is never empty."""
+    """One or more refusals that end a command; `problems` is never empty. `result` is what was found until then."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, result: Mapping[str, Any] | None = None) -> None:
         self.problems = tuple(problems)
+        self.result = dict(result or {})
         assert self.problems, "a TunesmithError needs at least one problem"
         super().__init__("; ".join(f"{problem.code}: {problem.message}" for problem in self.problems))
 

@@ -1,0 +1,83 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Splits the words after a verb into the command's own options and the configuration's keys."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tunesmith.core.errors import refusal
+
+RUN_VERBS = ("train", "chat", "export", "check")
+_FLAGS = {"--json": "--json", "--config_only": "--config_only", "--config-only": "--config_only"}
+_HELP = ("-h", "--help")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command was asked: its file, if any, and the words that set keys."""
+
+    verb: str
+    file: Path | None = None
+    words: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    wants_json: bool = False
+    wants_help: bool = False
+    is_config_only: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that refuses by a coded error instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise refusal("cli.word_unknown", f"{message[:1].upper()}{message[1:]}.", f"See `{self.prog} --help`.")
+
+
+def read_options(verb: str, words: Sequence[str]) -> Options:
+    """Read the words after a verb, or refuse."""
+    own, keys = split_words(words) if verb in RUN_VERBS else (list(words), [])
+    asked = parser_of(verb).parse_args(own)
+    return Options(
+        verb=verb,
+        file=asked.config or asked.file if verb in RUN_VERBS else None,
+        words=tuple(keys),
+        topics=tuple(asked.topic) if verb == "help" else (),
+        wants_json=asked.json,
+        wants_help=asked.help,
+        is_config_only=verb == "check" and asked.config_only,
+    )
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """Build the parser of a verb's own options."""
+    parser = _Parser(prog=f"tunesmith {verb}", add_help=False, allow_abbrev=False)
+    parser.add_argument(*_HELP, action="store_true", help="show the command's options and keys")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    if verb in RUN_VERBS:
+        parser.add_argument("file", nargs="?", type=Path, help="configuration file, YAML or JSON")
+        parser.add_argument("--config", type=Path, metavar="FILE", help="the same")
+    if verb == "check":
+        parser.add_argument("--config_only", action="store_true", help="resolve the file; read neither model nor data")
+    if verb == "help":
+        parser.add_argument("topic", nargs="*", help="a command, a key, or an error code")
+    return parser
+
+
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take the command's own options and the file out of the words; the rest sets keys."""
+    own: list[str] = []
+    keys: list[str] = []
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
+        if word in _FLAGS or word in _HELP:
+            own.append(_FLAGS.get(word, word))
+        elif word == "--config" or word.startswith("--config="):
+            own += [word, remaining.pop(0)] if word == "--config" and remaining else [word]
+        elif not keys and not word.startswith("-") and "=" not in word:
+            own.append(word)
+        else:
+            keys.append(word)
+    return own, keys

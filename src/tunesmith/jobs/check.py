@@ -1,0 +1,23 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The job of `tunesmith check`: judges a run without starting it, and reports every rule that spoke."""
+
+from typing import Any
+
+from tunesmith.checks.preflight import run_preflight
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.report import emit_warning
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Run the preflight; refuse with all its refusals, and keep its warnings."""
+    report = run_preflight(config)
+    result = {"job": config.job, "report": report.to_json()}
+    for problem in report.problems:
+        if problem.severity == "warn":
+            emit_warning(problem)
+    refusals = [problem for problem in report.problems if problem.severity == "refuse"]
+    if refusals:
+        raise TunesmithError(refusals, result=result)
+    return result
