@@ -32,7 +32,9 @@ def test_public_names_are_the_decided_ones() -> None:
 
 def test_config_keys_are_the_decided_ones() -> None:
     index = json.loads((PACKAGE / "config" / "index.json").read_text(encoding="utf-8"))
-    decided, known = set(read_list("config_keys.txt")), set(index["keys"])
+    listed, known = read_list("config_keys.txt"), set(index["keys"])
+    decided = set(listed)
+    assert listed == sorted(decided), "config_keys.txt is not sorted"
     assert known == decided, f"new: {sorted(known - decided)}; gone: {sorted(decided - known)}"
 
 
