@@ -1,0 +1,192 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Text to token ids with positions, by the tokenizer's own pipeline; escaped ranges never become control tokens.
+
+A text without escaped ranges gives exactly the ids of `tokenizer(text, add_special_tokens=False)`. Otherwise a second
+pipeline is used that differs in one thing: it knows its special tokens only under aliases, which nobody can type.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+from tokenizers import AddedToken, Encoding, Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.core.errors import refusal
+from tunesmith.core.types import IntArray
+from tunesmith.templates.messages import EscapedText
+
+_ALIAS = "\ufdd2"
+_FIRST_INDEX = 0xF0000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token ids of a text and a way from character positions to token positions."""
+
+    ids: IntArray
+    encoding: Encoding
+    shifts: tuple[tuple[int, int], ...] = ()
+
+    def index_at(self, position: int) -> int:
+        """Give the first token that starts at or after a character of the text."""
+        position = self._shifted(position)
+        end = self.encoding.offsets[-1][1] if len(self.ids) else 0
+        while position < end:
+            index = self.encoding.char_to_token(position)
+            if index is not None:
+                return self._not_before(index, position)
+            position += 1  # The tokenizer dropped this character.
+        return len(self.ids)
+
+    def _not_before(self, index: int, position: int) -> int:
+        offsets = self.encoding.offsets
+        while index < len(offsets) and offsets[index][0] < position:
+            index += 1
+        return index
+
+    def _shifted(self, position: int) -> int:
+        place = bisect_right(self.shifts, (position, 1 << 62)) - 1
+        return position + self.shifts[place][1] if place >= 0 else position
+
+
+class TextEncoder:
+    """Encodes rendered conversations for one tokenizer, without changing it."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        if not tokenizer.is_fast:
+            raise refusal(
+                "template.tokenizer_slow",
+                f"The tokenizer {type(tokenizer).__name__} has no tokenizer.json, so positions of tokens are unknown.",
+                "Use a model folder with a tokenizer.json.",
+            )
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self._added: list[tuple[int, AddedToken]] = sorted(added.items())
+        self.special_tokens = tuple(token.content for _, token in self._added if token.special)
+        self.added_tokens = {token.content: index for index, token in self._added}
+
+    @cached_property
+    def _special_pattern(self) -> re.Pattern[str]:
+        tokens = sorted(self.special_tokens, key=lambda token: (-len(token), token))
+        return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+
+    def encode(self, text: EscapedText) -> Encoded:
+        """Encode one rendering."""
+        return self.encode_many([text])[0]
+
+    def encode_many(self, texts: Sequence[EscapedText]) -> list[Encoded]:
+        """Encode renderings in one call of the tokenizer."""
+        ordinary = [index for index, text in enumerate(texts) if not text.plain]
+        encodings = self._pipeline.encode_batch([texts[index].text for index in ordinary], add_special_tokens=False)
+        by_index = dict(zip(ordinary, encodings, strict=True))
+        return [
+            self._ordinary(by_index[index]) if index in by_index else self._escaped(text)
+            for index, text in enumerate(texts)
+        ]
+
+    def is_single_token(self, text: str) -> bool:
+        """Say whether a text is one token of the vocabulary that no text around it can break."""
+        return text in self.added_tokens
+
+    def _ordinary(self, encoding: Encoding) -> Encoded:
+        return Encoded(ids=_translated(encoding.ids, self._pipeline_changes), encoding=encoding)
+
+    def _escaped(self, text: EscapedText) -> Encoded:
+        aliased, shifts = self._with_aliases(text)
+        encoding = self._alias_pipeline.encode(aliased, add_special_tokens=False)
+        ids = _translated(encoding.ids, self._alias_changes)
+        encoded = Encoded(ids=ids, encoding=encoding, shifts=tuple(shifts))
+        special = {self.added_tokens[token] for token in self.special_tokens}
+        for start, end in text.plain:
+            inside = encoded.ids[encoded.index_at(start) : encoded.index_at(end)]
+            if special.intersection(inside.tolist()):
+                raise refusal(
+                    "template.special_text_unescapable",
+                    f"The text {text.text[start:end]!r} in a message cannot be tokenised as plain text here: the "
+                    "vocabulary makes the control token of it anyway.",
+                    "Remove this text from the message.",
+                )
+        return encoded
+
+    def _with_aliases(self, text: EscapedText) -> tuple[str, list[tuple[int, int]]]:
+        """Write the template's own special tokens as aliases; say how positions after each shift."""
+        pieces: list[str] = []
+        shifts: list[tuple[int, int]] = []
+        shift = position = 0
+        for start, end in [*text.plain, (len(text.text), len(text.text))]:
+            for match in self._special_pattern.finditer(text.text, position, start):
+                pieces += [text.text[position : match.start()], self._alias(match.group())]
+                position = match.end()
+                shift += len(pieces[-1]) - len(match.group())
+                shifts.append((position, shift))
+            pieces.append(text.text[position:end])
+            position = end
+        return "".join(pieces), shifts
+
+    def _alias(self, token: str) -> str:
+        return _ALIAS + chr(_FIRST_INDEX + self.special_tokens.index(token))
+
+    @cached_property
+    def _pipeline(self) -> Tokenizer:
+        # Without the post-processor, which would cut leading spaces off the positions of tokens.
+        return self._build([token for _, token in self._added])
+
+    @cached_property
+    def _pipeline_changes(self) -> dict[int, int]:
+        return self._changed_ids(self._pipeline, [token.content for _, token in self._added])
+
+    @cached_property
+    def _alias_tokens(self) -> list[AddedToken]:
+        return [self._aliased(token) if token.special else token for _, token in self._added]
+
+    @cached_property
+    def _alias_pipeline(self) -> Tokenizer:
+        return self._build(self._alias_tokens)
+
+    @cached_property
+    def _alias_changes(self) -> dict[int, int]:
+        return self._changed_ids(self._alias_pipeline, [token.content for token in self._alias_tokens])
+
+    def _aliased(self, token: AddedToken) -> AddedToken:
+        return AddedToken(
+            self._alias(token.content),
+            single_word=token.single_word,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            normalized=False,
+            special=True,
+        )
+
+    def _build(self, added: Sequence[AddedToken]) -> Tokenizer:
+        backend = self._tokenizer.backend_tokenizer
+        pipeline = Tokenizer(backend.model)
+        if backend.normalizer is not None:
+            pipeline.normalizer = backend.normalizer
+        if backend.pre_tokenizer is not None:
+            pipeline.pre_tokenizer = backend.pre_tokenizer
+        for is_special, group in groupby(added, key=lambda token: token.special):
+            add = pipeline.add_special_tokens if is_special else pipeline.add_tokens
+            add(list(group))
+        return pipeline
+
+    def _changed_ids(self, pipeline: Tokenizer, contents: Sequence[str]) -> dict[int, int]:
+        """Map ids of added tokens that a rebuilt pipeline numbers otherwise than the tokenizer."""
+        pairs = zip(contents, self._added, strict=True)
+        ids = ((pipeline.token_to_id(content), original) for content, (original, _) in pairs)
+        return {new: original for new, original in ids if new != original}
+
+
+def _translated(ids: Sequence[int], changes: dict[int, int]) -> IntArray:
+    array = np.array(ids, dtype=np.int32)
+    if not changes:
+        return array
+    result = array.copy()
+    for new in changes.keys() & set(ids):
+        result[array == new] = changes[new]
+    return result
