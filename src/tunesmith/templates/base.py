@@ -70,3 +70,7 @@ class ChatTemplate(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash everything that decides on the rendering: text, date, variables, special tokens."""
+
+    @abstractmethod
+    def sample(self) -> str:
+        """Render a plain conversation of empty messages: what the template itself writes."""

@@ -68,7 +68,7 @@ def control_tokens_missing(template: ChatTemplate, tokenizer: PreTrainedTokenize
     entry = load_catalog().entries.get(template.name)
     plain = set(entry.plain_markers) if entry is not None else set()
     known = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    written = dict.fromkeys(_CONTROL.findall(template.source))
+    written = dict.fromkeys(_CONTROL.findall(template.sample()))
     own = own_source(tokenizer) or ""
     return [token for token in written if token not in known | plain and token not in own]
 

@@ -179,7 +179,7 @@ class TextEncoder:
         """Map ids of added tokens that a rebuilt pipeline numbers otherwise than the tokenizer."""
         pairs = zip(contents, self._added, strict=True)
         ids = ((pipeline.token_to_id(content), original) for content, (original, _) in pairs)
-        return {new: original for new, original in ids if new != original}
+        return {new: original for new, original in ids if new is not None and new != original}
 
 
 def _translated(ids: Sequence[int], changes: dict[int, int]) -> IntArray:

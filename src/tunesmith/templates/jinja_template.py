@@ -141,9 +141,14 @@ class JinjaTemplate(ChatTemplate):
         deciding = [self.source, {**facts, "date": self.facts.date.isoformat()}, self._variables]
         return hashlib.sha256(json.dumps(deciding, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
-    def control_tokens(self) -> tuple[str, ...]:
-        """Give the added tokens of this vocabulary that end answers, in text form."""
-        return self._locator.explicit_stops()
+    def sample(self) -> str:
+        system, user = {"role": "system", "content": ""}, {"role": "user", "content": ""}
+        for opening in ([system, user], [user]):
+            dialogue = [*opening, {"role": "assistant", "content": ""}, user]
+            text = self._locator.try_render(dialogue, None, True)
+            if text is not None:
+                return text
+        return ""
 
     @cached_property
     def _stop_ids(self) -> tuple[int, ...]:
@@ -268,10 +273,8 @@ class JinjaTemplate(ChatTemplate):
 def _notes(draft: _Draft) -> tuple[str, ...]:
     assert draft.found is not None
     messages = draft.conversation.messages
-    kept = [index - draft.offset for index in draft.found.dropped]
-    return tuple(
-        f"The template does not render message {index} ({messages[index].role})." for index in kept if index >= 0
-    )
+    dropped = [index - draft.offset for index in draft.found.dropped if index >= draft.offset]
+    return tuple(f"The template does not render message {index} ({messages[index].role})." for index in dropped)
 
 
 def _inputs(messages: Dialogue, tools: list[Any] | None, is_prompt: bool) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2
 import jinja2.ext
 from jinja2 import nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
@@ -111,7 +112,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self._expires = time.monotonic() + MAX_SECONDS
         self._steps = 0
 
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         # The names are the parent's: keyword arguments of templates must not collide with them.
         __self._step()
         _check_method(__obj, args)
@@ -178,9 +179,9 @@ class _Counted:
 class _Generation(jinja2.ext.Extension):
     """The block `{% generation %}…{% endgeneration %}`: its text is put between two marks."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 (the base declares it so)
 
-    def parse(self, parser: jinja2.parser.Parser) -> nodes.CallBlock:
+    def parse(self, parser: jinja2.parser.Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)
@@ -237,9 +238,9 @@ def _checked(value: Any) -> Any:
 
 def _check_product(left: Any, right: Any) -> None:
     for sequence, count in ((left, right), (right, left)):
-        if isinstance(sequence, (str, list, tuple)) and isinstance(count, int):
-            if len(sequence) * count > MAX_CHARACTERS:
-                raise LimitError(f"it builds a value of {len(sequence) * count} elements")
+        size = len(sequence) * count if isinstance(sequence, (str, list, tuple)) and isinstance(count, int) else 0
+        if size > MAX_CHARACTERS:
+            raise LimitError(f"it builds a value of {size} elements")
 
 
 def _check_format(pattern: str) -> None:

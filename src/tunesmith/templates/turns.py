@@ -6,11 +6,11 @@ A turn reaches from the end of what a model would be prompted with to the end of
 renderings: of the conversation cut before and after the turn, and of the conversation with one message changed.
 """
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from tunesmith.core.errors import TunesmithError, refusal
@@ -89,7 +89,7 @@ class TurnLocator:
         if text is None or text.count(CHANGED) != 2 or text.count(_OTHER) != 1:
             return None, None
         header, between = text[: text.index(CHANGED)], text[text.index(_OTHER) + 1 : text.rindex(CHANGED)]
-        own = between[: len(between) - len(_common_suffix(header, between))]
+        own = between[: len(between) - common_length(header[::-1], between[::-1])]
         match = self.controls.search(own)
         stop = match.group() if match and not own[: match.start()].strip() else None
         following = self.controls.match(between)
@@ -143,7 +143,7 @@ class _Search:
             turns = [self._from_marks(index, *span) for index, span in zip(answers, spans, strict=True)]
         else:
             turns = [self._turn(index) for index in answers]
-        for before, after in zip(turns, turns[1:], strict=False):
+        for before, after in pairwise(turns):
             if before.end > after.start:
                 raise self._undetermined(after.message, "it overlaps the turn before")
         return Located(text=self._text, turns=tuple(turns))
@@ -204,7 +204,7 @@ class _Search:
         answered = self._text[before:content]
         if answered.startswith(asked):
             return before + len(asked)
-        common = len(os.path.commonprefix([asked, answered]))
+        common = common_length(asked, answered)
         ends = [end for end in self._header_ends(asked) if end <= common]
         start = before + ends[-1] if ends else content
         is_call = bool(self._dialogue[index].get("tool_calls"))
@@ -219,7 +219,7 @@ class _Search:
         other = self._locator.try_render(dialogue, self._tools, True)
         if other is None or CHANGED not in other:
             return None
-        return prompt[len(os.path.commonprefix([prompt, other])) :]
+        return prompt[common_length(prompt, other) :]
 
     def _header_ends(self, text: str) -> list[int]:
         """List the places where a header may end: around control tokens and behind white space."""
@@ -268,7 +268,7 @@ class _Search:
         other = self._locator.try_render(dialogue, self._tools, False)
         if other is None or CHANGED not in other:
             return None
-        return min(len(os.path.commonprefix([self._text, other])), other.index(CHANGED))
+        return min(common_length(self._text, other), other.index(CHANGED))
 
     def _render_cut(self, length: int, is_prompt: bool) -> str | None:
         if length == 0:
@@ -304,6 +304,18 @@ def without_marks(text: str) -> str:
     return text.replace(GENERATION_START, "").replace(GENERATION_END, "")
 
 
+def common_length(first: str, second: str) -> int:
+    """Count the characters that two texts have in common from their start."""
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def _marked_spans(text: str) -> list[tuple[int, int]]:
     """Give the spans between generation marks, in positions of the text without them."""
     spans: list[tuple[int, int]] = []
@@ -314,10 +326,6 @@ def _marked_spans(text: str) -> list[tuple[int, int]]:
         spans.append((length, length + len(inside)))
         length += len(inside) + len(after)
     return spans
-
-
-def _common_suffix(first: str, second: str) -> str:
-    return os.path.commonprefix([first[::-1], second[::-1]])[::-1]
 
 
 def _user(content: str) -> dict[str, Any]:
