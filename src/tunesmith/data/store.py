@@ -80,7 +80,8 @@ class TokenStore:
     def num_supervised(self) -> IntArray:
         """Tokens with a non-zero loss weight, of each row."""
         before = np.concatenate([[0], np.cumsum(self.arrays["weights"] != 0)])
-        return np.diff(before[self.arrays["token_offsets"]]).astype(np.int32)
+        counts: IntArray = np.diff(before[self.arrays["token_offsets"]]).astype(np.int32)
+        return counts
 
     @cached_property
     def fingerprint(self) -> str:

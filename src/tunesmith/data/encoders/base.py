@@ -1,0 +1,64 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of an encoder: examples of one kind → token rows, with every example's outcome in the ledger."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.core.registry import Registry
+from tunesmith.core.types import Example, RowRef, TokenRow
+from tunesmith.data.examples import BadRow
+from tunesmith.data.ledger import Ledger, Outcome
+from tunesmith.templates.base import ChatTemplate, TrainPolicy
+
+LengthPolicy = Literal["refuse", "drop", "truncate_prompt"]
+
+BATCH_ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeRules:
+    """What encoding depends on besides the examples. `concatenate`: texts follow one another in full rows."""
+
+    tokenizer: PreTrainedTokenizerBase
+    template: ChatTemplate | None
+    policy: TrainPolicy
+    cutoff_len: int
+    length_policy: LengthPolicy
+    concatenate: bool = False
+
+
+@dataclass(kw_only=True)
+class Notes:
+    """Where an encoder writes down what became of the examples of one split.
+
+    `bad_rows` could not be rendered; `too_long` are refused by `length_policy: refuse`, with their lengths.
+    """
+
+    split: str
+    ledger: Ledger
+    advance: Callable[[int], None]
+    bad_rows: list[BadRow] = field(default_factory=list)
+    too_long: list[tuple[RowRef, int]] = field(default_factory=list)
+
+    def record(self, example: Example, outcome: Outcome, reason: str = "") -> None:
+        """Write the outcome of an example into the ledger."""
+        self.ledger.record(self.split, example.source, outcome, reason)
+
+
+class Encoder(ABC):
+    """Turns examples of one kind into token rows. Register with the row kind: `@encoders.register("supervised")`."""
+
+    def __init__(self, rules: EncodeRules) -> None:
+        self.rules = rules
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Example], notes: Notes) -> Iterator[TokenRow]:
+        """Give the token rows of the examples, in order; every example ends in the ledger or in the notes."""
+
+
+encoders: Registry[type[Encoder]] = Registry("row kind", "tunesmith.data.encoders", code="data.kind_unsupported")

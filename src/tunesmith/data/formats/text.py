@@ -1,0 +1,12 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plain text rows for pre-training: one column of text."""
+
+from tunesmith.core.types import Example
+from tunesmith.data.formats.base import Columns, Row, as_text, formats
+
+
+@formats.register("text")
+def read_text(row: Row, columns: Columns) -> Example:
+    """Read one row of text."""
+    return Example(kind="text", source=row.source, text=as_text(columns.required(row, "text"), "the text column"))

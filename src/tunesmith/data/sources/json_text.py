@@ -1,0 +1,67 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""JSON files: a list of objects, or JSON lines whatever the file is called."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.data.sources.base import Fault, Record, decode, readers, to_record
+
+
+@readers.register("json")
+@readers.register("jsonl")
+def read_json(path: Path) -> Iterator[Record | Fault]:
+    """Read a list of objects, or else one object a line, in which blank lines are no records."""
+    return _read_list(path) if _starts_list(path) else _read_lines(path)
+
+
+def _starts_list(path: Path) -> bool:
+    with path.open("rb") as stream:
+        for line in stream:
+            text = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if text:
+                return text.startswith(b"[")
+    return False
+
+
+def _read_list(path: Path) -> Iterator[Record | Fault]:
+    text = decode(path.read_bytes())
+    if isinstance(text, Fault):
+        yield text
+        return
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        yield _malformed(error, line=error.lineno)
+        return
+    for row, value in enumerate(values):
+        yield to_record(row, value)
+
+
+def _read_lines(path: Path) -> Iterator[Record | Fault]:
+    row = 0
+    with path.open("rb") as stream:
+        for line, raw in enumerate(stream, start=1):
+            if not raw.strip():
+                continue
+            text = decode(raw, row=row, line=line)
+            yield text if isinstance(text, Fault) else _parse_line(text, row, line)
+            row += 1
+
+
+def _parse_line(text: str, row: int, line: int) -> Record | Fault:
+    try:
+        return to_record(row, json.loads(text), line)
+    except json.JSONDecodeError as error:
+        return _malformed(error, line=line, row=row)
+
+
+def _malformed(error: json.JSONDecodeError, *, line: int, row: int | None = None) -> Fault:
+    return Fault(
+        code="data.json_malformed",
+        message=f"Line {line} is no valid JSON: {error.msg} at column {error.colno}.",
+        remedy="Correct the line; a .jsonl file has one whole object a line, a .json file one list of objects.",
+        row=row,
+        line=line,
+    )
