@@ -131,12 +131,12 @@ def _yaml_reason(error: yaml.MarkedYAMLError) -> str:
 
 def _yaml_remedy(text: str, line: int | None) -> str:
     lines = text.splitlines()
-    shown = lines[line - 1].strip() if line is not None and line <= len(lines) else ""
+    shown = lines[line - 1] if line is not None and line <= len(lines) else ""
     if any(mark.startswith(("<<<<<<<", ">>>>>>>")) for mark in lines):
         return "The file holds merge-conflict marks (<<<<<<<): resolve the conflict first."
     if "\t" in shown:
         return "The line holds a tab; indent with blanks."
-    return f"Look at {shown!r}: check its indentation, quotes and colons." if shown else "Correct the file."
+    return f"Look at {shown.strip()!r}: check its indentation, quotes and colons." if shown.strip() else "Correct the file."
 
 
 def _read_nodes(path: Path, loader: Any, node: yaml.MappingNode) -> ReadFile:
