@@ -52,7 +52,7 @@ class Reading:
 def choose_reading(data_set: DataSet, sample: Sequence[Mapping[str, Any]]) -> Reading | Problem:
     """Take the named format, or recognise it from some rows."""
     if data_set.formatting is not None:
-        return Reading(format=data_set.formatting, columns=_columns_of(data_set, data_set.formatting))
+        return Reading(format=data_set.formatting, columns=columns_of(data_set, data_set.formatting))
     present = list(dict.fromkeys(name for row in sample for name in row))
     messages = _first(_MESSAGES, present, data_set.columns.get("messages"))
     if messages is not None:
@@ -62,7 +62,7 @@ def choose_reading(data_set: DataSet, sample: Sequence[Mapping[str, Any]]) -> Re
         return _recognise_alpaca(data_set, present, prompt)
     text = _first(("text",), present, data_set.columns.get("text"))
     if text is not None:
-        return _recognised("text", _columns_of(data_set, "text", text=text), f"column {text!r}")
+        return _recognised("text", columns_of(data_set, "text", text=text), f"column {text!r}")
     return Problem(
         code="data.format_unrecognised",
         message=f"The format of {data_set.name} cannot be told from its columns "
@@ -78,11 +78,11 @@ def _recognise_chat(data_set: DataSet, sample: Sequence[Mapping[str, Any]], mess
         keys.update(turn)
         roles.update(str(turn[key]) for key in ("role", "from") if key in turn)
     if "role" in keys and "role_tag" not in data_set.tags:
-        columns = _columns_of(data_set, "openai", messages=messages)
+        columns = columns_of(data_set, "openai", messages=messages)
         return _recognised("openai", columns, f"column {messages!r} with role and content")
     words = {tag: _first(words, roles, data_set.tags.get(tag)) for tag, words in _ROLE_WORDS.items()}
     tags = {tag: word for tag, word in words.items() if word is not None}
-    columns = _columns_of(data_set, "sharegpt", messages=messages)
+    columns = columns_of(data_set, "sharegpt", messages=messages)
     columns = Columns(names=columns.names, tags={**columns.tags, **tags}, ranking=columns.ranking)
     keys_named = f"{columns.tags['role_tag']} and {columns.tags['content_tag']}"
     return _recognised("sharegpt", columns, f"column {messages!r} with {keys_named}")
@@ -98,7 +98,7 @@ def _turns(sample: Iterable[Mapping[str, Any]], messages: str) -> Iterable[Mappi
 def _recognise_alpaca(data_set: DataSet, present: Sequence[str], prompt: str) -> Reading:
     response = _first(_RESPONSES, present, data_set.columns.get("response"))
     names = {"prompt": prompt} | ({"response": response} if response is not None else {})
-    columns = _columns_of(data_set, "alpaca", **names)
+    columns = columns_of(data_set, "alpaca", **names)
     if "chosen" in present and "rejected" in present and response is None:
         columns = Columns(names=columns.names, tags=columns.tags, ranking=True)
         return _recognised("alpaca", columns, f"columns {prompt!r}, 'chosen' and 'rejected'")
@@ -117,7 +117,7 @@ def _first(candidates: Sequence[str], present: Iterable[str], given: str | None)
     return next((name for name in candidates if name in found), None)
 
 
-def _columns_of(data_set: DataSet, name: str, **recognised: str) -> Columns:
+def columns_of(data_set: DataSet, name: str, **recognised: str) -> Columns:
     """Put what was given over what was recognised over the defaults of the format."""
     names = {**DEFAULT_COLUMNS, **_FORMAT_COLUMNS.get(name, {}), **recognised, **data_set.columns}
     tags = {**DEFAULT_TAGS, **_FORMAT_TAGS.get(name, {}), **data_set.tags}

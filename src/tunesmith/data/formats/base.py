@@ -114,12 +114,25 @@ def missing_column(row: Row, name: str, key: str) -> RowError:
 def as_text(value: Any, what: str) -> str:
     """Take text as it is and refuse anything else, naming what was found."""
     if isinstance(value, str):
-        return value
+        return _without_surrogates(value, what)
     raise RowError(
         "data.type_wrong",
         f"Text is expected in {what}, found {describe(value)}.",
         "Write it as text, or name the column that holds the text.",
     )
+
+
+def _without_surrogates(text: str, what: str) -> str:
+    """Refuse half characters, which JSON can write (\\ud83d alone) and no tokenizer can read."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowError(
+            "data.encoding_wrong",
+            f"The text in {what} has half a character ({text[error.start]!a}) at position {error.start}.",
+            "Write the character whole, or remove it.",
+        ) from error
+    return text
 
 
 def describe(value: Any) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tunesmith.data.sources.base import Fault, Record, decode, readers, to_record
 
+_BOM = b"\xef\xbb\xbf"
+
 
 @readers.register("json")
 @readers.register("jsonl")
@@ -19,7 +21,7 @@ def read_json(path: Path) -> Iterator[Record | Fault]:
 def _starts_list(path: Path) -> bool:
     with path.open("rb") as stream:
         for line in stream:
-            text = line.removeprefix(b"\xef\xbb\xbf").strip()
+            text = line.removeprefix(_BOM).strip()
             if text:
                 return text.startswith(b"[")
     return False
@@ -43,7 +45,7 @@ def _read_lines(path: Path) -> Iterator[Record | Fault]:
     row = 0
     with path.open("rb") as stream:
         for line, raw in enumerate(stream, start=1):
-            if not raw.strip():
+            if not raw.removeprefix(_BOM).strip():
                 continue
             text = decode(raw, row=row, line=line)
             yield text if isinstance(text, Fault) else _parse_line(text, row, line)

@@ -1,0 +1,100 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Formats are recognised from columns, named formats are taken as named, and real files read by their natural one."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.core.errors import Problem
+from tunesmith.core.types import RowKind
+from tunesmith.data.examples import read_set
+from tunesmith.data.recognition import Reading, choose_reading
+from tunesmith.data.sets import DataSet, find_sets
+
+
+def choose(*rows: Mapping[str, Any], **given: Any) -> Reading:
+    reading = choose_reading(DataSet(name="d", files=(Path("d.json"),), **given), rows)
+    assert isinstance(reading, Reading)
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"instruction": "a", "output": "b"}, "alpaca"),
+        ({"question": "a", "answer": "b"}, "alpaca"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "alpaca"),
+        ({"conversations": [{"from": "human", "value": "a"}]}, "sharegpt"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "openai"),
+        ({"conversations": [{"role": "user", "content": "a"}]}, "openai"),
+        ({"text": "a", "url": "b"}, "text"),
+    ],
+)
+def test_columns_tell_the_format(row: dict[str, Any], name: str) -> None:
+    reading = choose(row)
+    assert reading.format == name
+    assert reading.decision is not None and reading.decision.startswith(f"read as {name}")
+
+
+def test_names_and_role_words_are_recognised() -> None:
+    assert choose({"question": "a", "answer": "b"}).columns.names["response"] == "answer"
+    assert choose({"prompt": "a", "chosen": "b", "rejected": "c"}).columns.ranking
+    turns = [{"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}]
+    tags = choose({"conversations": turns}).columns.tags
+    assert (tags["user_tag"], tags["assistant_tag"], tags["system_tag"]) == ("user", "assistant", "system")
+
+
+def test_what_is_given_is_kept() -> None:
+    reading = choose({"text": "a", "output": "b"}, columns={"prompt": "text", "response": None})
+    assert reading.format == "alpaca"
+    assert (reading.columns.names["prompt"], reading.columns.names["response"]) == ("text", None)
+    named = choose({"messages": []}, formatting="sharegpt", columns={"messages": "messages"}, tags={"user_tag": "u"})
+    assert named.decision is None
+    assert (named.columns.tags["user_tag"], named.columns.tags["assistant_tag"]) == ("u", "gpt")
+
+
+def test_unknown_columns_are_refused_by_name() -> None:
+    problem = choose_reading(DataSet(name="d", files=(Path("d.json"),)), [{"foo": 1, "bar": 2}])
+    assert isinstance(problem, Problem)
+    assert problem.code == "data.format_unrecognised" and "'foo', 'bar'" in problem.message
+
+
+# Real files, the kind of rows they hold, and how many cannot be read and why.
+REAL_FILES: list[tuple[str, RowKind, int, dict[str, int]]] = [
+    ("sft/alpaca_en.json", "supervised", 599, {}),
+    ("sft/alpaca_zh.json", "supervised", 600, {}),
+    ("sft/identity.json", "supervised", 91, {}),
+    ("sft/oasst_zh_history.json", "supervised", 200, {}),
+    ("sft/v1_sft_demo.jsonl", "supervised", 200, {}),
+    ("tools/glaive_toolcall_en.json", "supervised", 180, {}),
+    ("tools/glaive_toolcall_zh.json", "supervised", 180, {}),
+    ("tools/reason_tool_use.jsonl", "supervised", 30, {}),
+    ("pretrain/c4_en.jsonl", "text", 180, {}),
+    ("pretrain/wiki_en.txt", "text", 10, {}),
+    ("reasoning/gsm8k_train.jsonl", "supervised", 1000, {}),
+    ("reasoning/math_problems.jsonl", "supervised", 250, {}),
+    ("preference/kto_en.json", "supervised", 180, {}),
+    ("formats/alpaca.jsonl", "supervised", 3, {}),
+    ("formats/alpaca.csv", "supervised", 3, {}),
+    ("formats/alpaca2.csv", "supervised", 3, {}),
+    ("formats/chatml.jsonl", "supervised", 3, {}),
+    ("formats/conversations.jsonl", "supervised", 3, {}),
+    ("formats/swift_single.csv", "supervised", 3, {}),
+    ("formats/swift_single.jsonl", "supervised", 3, {}),
+    ("formats/swift_multi.json", "supervised", 3, {}),
+    ("formats/swift_multi.jsonl", "supervised", 3, {}),
+    ("multimodal/image_chat.json", "supervised", 0, {"data.media_unsupported": 21}),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "num_examples", "faults"), REAL_FILES)
+def test_real_files_are_read(assets: Path, name: str, kind: RowKind, num_examples: int, faults: dict[str, int]) -> None:
+    (data_set,) = find_sets([str(assets / "datasets" / name)], "data", key="dataset")
+    read = read_set(data_set, kind=kind, seed=0)
+    assert not read.problems
+    assert Counter(bad.code for bad in read.bad_rows) == Counter(faults)
+    assert len(read.examples) == num_examples

@@ -1,0 +1,139 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets are found by name, path, folder or inline description; all that is wrong is told at once."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.core.report import collected_warnings
+from tunesmith.data.sets import DataSet, find_sets
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("", encoding="utf-8")
+    (tmp_path / "many").mkdir()
+    for name in ("2.jsonl", "1.jsonl"):
+        (tmp_path / "many" / name).write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def find(folder: Path, entries: Mapping[str, Any], *names: str) -> list[DataSet]:
+    (folder / "dataset_info.json").write_text(json.dumps(entries), encoding="utf-8")
+    return find_sets(names, str(folder), key="dataset")
+
+
+def refused(folder: Path, entries: Mapping[str, Any], *names: str) -> tuple[Problem, ...]:
+    with pytest.raises(TunesmithError) as caught:
+        find(folder, entries, *names)
+    return caught.value.problems
+
+
+def test_an_entry_describes_its_set(folder: Path) -> None:
+    entry = {
+        "file_name": "a.json",
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {"messages": "chat", "system": None},
+        "tags": {"user_tag": "user"},
+        "num_samples": 5,
+        "split": "train[:10%]",
+    }
+    (found,) = find(folder, {"one": entry}, "one")
+    assert found == DataSet(
+        name="one",
+        files=(folder / "a.json",),
+        formatting="sharegpt",
+        columns={"messages": "chat", "system": None},
+        tags={"user_tag": "user"},
+        ranking=True,
+        num_samples=5,
+        split="train[:10%]",
+    )
+
+
+def test_folders_paths_and_inline_descriptions_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = find(folder, {"all": {"file_name": "many"}}, "all", str(folder / "b.jsonl"), "a.json", "many")
+    names = [[file.relative_to(folder).as_posix() for file in found.files] for found in sets]
+    assert names == [["many/1.jsonl", "many/2.jsonl"], ["b.jsonl"], ["a.json"], ["many/1.jsonl", "many/2.jsonl"]]
+    monkeypatch.chdir(folder)
+    (inline,) = find_sets(["x"], {"x": {"file_name": "a.json"}}, key="dataset")
+    assert inline.files == (Path("a.json"),)
+
+
+def test_a_path_needs_no_dataset_info(folder: Path) -> None:
+    (found,) = find_sets([str(folder / "a.json")], str(folder / "nowhere"), key="dataset")
+    assert found.files == (folder / "a.json",)
+
+
+def test_everything_wrong_is_told_at_once(folder: Path) -> None:
+    entries = {"orders": {"file_name": "a.json"}, "gone": {"file_name": "gone.json"}, "hub": {"hf_hub_url": "x/y"}}
+    problems = refused(folder, entries, "oders", "gone", "hub", "no.csv", "orders")
+    assert [problem.code for problem in problems] == [
+        "data.set_unknown",
+        "data.file_missing",
+        "data.hub_unsupported",
+        "data.file_missing",
+    ]
+    assert "Did you mean 'orders'" in problems[0].remedy
+    assert problems[0].where.key == "dataset"
+
+
+def test_a_missing_dataset_info_is_named(folder: Path) -> None:
+    with pytest.raises(TunesmithError) as caught:
+        find_sets(["orders"], str(folder), key="eval_dataset")
+    assert caught.value.problems[0].code == "data.info_missing"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": }'])
+def test_a_malformed_dataset_info_is_refused(folder: Path, text: str) -> None:
+    (folder / "dataset_info.json").write_text("\n" + text, encoding="utf-8")
+    with pytest.raises(TunesmithError) as caught:
+        find_sets(["a"], str(folder), key="dataset")
+    problem = caught.value.problems[0]
+    assert problem.code == "data.info_malformed"
+    assert text == "[]" or problem.where.line == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ({"file_name": "a.json", "formatting": "sharegtp"}, "Did you mean 'sharegpt'"),
+        ({"file_name": "a.json", "ranking": "yes"}, "ranking"),
+        ({"file_name": "a.json", "split": "test"}, "split"),
+        ({"file_name": "a.json", "num_samples": 0}, "num_samples"),
+        ({"file_name": "a.json", "columns": {"promt": "x"}}, "Did you mean 'prompt'"),
+        ({"file_name": "a.json", "tags": {"user_tags": "x"}}, "Did you mean 'user_tag'"),
+        ({"file_name": "a.json", "columns": {"prompt": 1}}, "must be a name"),
+        ({"formatting": "alpaca"}, "file_name"),
+        ("a.json", "object"),
+    ],
+)
+def test_wrong_entries_are_refused(folder: Path, entry: Any, word: str) -> None:
+    (problem,) = refused(folder, {"one": entry}, "one")
+    assert problem.code == "data.entry_invalid" and word in problem.message
+    assert problem.where.dataset == "one"
+
+
+def test_an_unknown_key_is_a_warning_and_other_entries_are_not_judged(folder: Path) -> None:
+    find(folder, {"one": {"file_name": "a.json", "format": "x"}, "two": 5}, "one")
+    assert [problem.code for problem in collected_warnings()] == ["data.entry_key_unknown"]
+
+
+def test_a_folder_of_mixed_types_is_refused(folder: Path) -> None:
+    (folder / "many" / "3.csv").write_text("", encoding="utf-8")
+    (problem,) = refused(folder, {"all": {"file_name": "many"}}, "all")
+    assert problem.code == "data.folder_unreadable" and ".csv, .jsonl" in problem.message
+
+
+@pytest.mark.parametrize("dataset_dir", ["ONLINE", "REMOTE:someone/sets"])
+def test_hub_folders_are_refused(dataset_dir: str) -> None:
+    with pytest.raises(TunesmithError) as caught:
+        find_sets(["a"], dataset_dir, key="dataset")
+    assert caught.value.problems[0].code == "data.hub_unsupported"
