@@ -53,7 +53,7 @@ def test_sections_are_typed_and_frozen() -> None:
     assert config.data.dataset == ("a", "b")
     assert config.run.report_to == ("none",)
     with pytest.raises(ValueError, match="frozen"):
-        config.run.seed = 1  # type: ignore[misc]
+        config.run.seed = 1
     with pytest.raises(TypeError):
         config.flat["seed"] = 1  # type: ignore[index]
 
