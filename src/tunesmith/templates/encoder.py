@@ -31,13 +31,13 @@ class Encoded:
 
     ids: IntArray
     encoding: Encoding
+    length: int
     shifts: tuple[tuple[int, int], ...] = ()
 
     def index_at(self, position: int) -> int:
         """Give the first token that starts at or after a character of the text."""
         position = self._shifted(position)
-        end = self.encoding.offsets[-1][1] if len(self.ids) else 0
-        while position < end:
+        while position < self.length:
             index = self.encoding.char_to_token(position)
             if index is not None:
                 return self._not_before(index, position)
@@ -45,8 +45,10 @@ class Encoded:
         return len(self.ids)
 
     def _not_before(self, index: int, position: int) -> int:
-        offsets = self.encoding.offsets
-        while index < len(offsets) and offsets[index][0] < position:
+        while index < len(self.ids):
+            span = self.encoding.token_to_chars(index)
+            if span is not None and span[0] >= position:
+                break
             index += 1
         return index
 
@@ -86,7 +88,7 @@ class TextEncoder:
         encodings = self._pipeline.encode_batch([texts[index].text for index in ordinary], add_special_tokens=False)
         by_index = dict(zip(ordinary, encodings, strict=True))
         return [
-            self._ordinary(by_index[index]) if index in by_index else self._escaped(text)
+            self._ordinary(by_index[index], len(text.text)) if index in by_index else self._escaped(text)
             for index, text in enumerate(texts)
         ]
 
@@ -94,14 +96,14 @@ class TextEncoder:
         """Say whether a text is one token of the vocabulary that no text around it can break."""
         return text in self.added_tokens
 
-    def _ordinary(self, encoding: Encoding) -> Encoded:
-        return Encoded(ids=_translated(encoding.ids, self._pipeline_changes), encoding=encoding)
+    def _ordinary(self, encoding: Encoding, length: int) -> Encoded:
+        return Encoded(ids=_translated(encoding.ids, self._pipeline_changes), encoding=encoding, length=length)
 
     def _escaped(self, text: EscapedText) -> Encoded:
         aliased, shifts = self._with_aliases(text)
         encoding = self._alias_pipeline.encode(aliased, add_special_tokens=False)
         ids = _translated(encoding.ids, self._alias_changes)
-        encoded = Encoded(ids=ids, encoding=encoding, shifts=tuple(shifts))
+        encoded = Encoded(ids=ids, encoding=encoding, length=len(aliased), shifts=tuple(shifts))
         special = {self.added_tokens[token] for token in self.special_tokens}
         for start, end in text.plain:
             inside = encoded.ids[encoded.index_at(start) : encoded.index_at(end)]

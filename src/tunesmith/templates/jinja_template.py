@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escap
 from tunesmith.templates.parsing import parse_answer
 from tunesmith.templates.sandbox import CompiledTemplate
 from tunesmith.templates.skeleton import FoundTurns, TurnFinder
-from tunesmith.templates.turns import CHANGED, TurnLocator, without_marks
+from tunesmith.templates.turns import CHANGED, PROBE_TOOL, TurnLocator, probe_call, without_marks
 
 TEMPLATE_FILE = "chat_template.jinja"
 FACTS_FILE = "chat_template.json"
@@ -120,12 +121,16 @@ class JinjaTemplate(ChatTemplate):
         stops = set(self.stop_ids())
         if ids and ids[-1] in stops:
             ids.pop()
-        text = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        message = parse_answer(text)
+        message = parse_answer(self.decode(ids))
         lead, tail = self._frame
         content = message.content.removeprefix(lead).removesuffix(tail) if lead or tail else message.content
         return replace(message, content=content)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Give the text of ids, control tokens and all."""
+        text = self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
 
     def stop_ids(self) -> tuple[int, ...]:
         return self._stop_ids
@@ -184,12 +189,10 @@ class JinjaTemplate(ChatTemplate):
     @cached_property
     def _call_style(self) -> CallStyle | None:
         """Find by trying how the template wants turns that only call tools; None when it does not render calls."""
-        for empty in ("", None):
+        for empty, tools in product(("", None), (None, [PROBE_TOOL])):
             for arguments in ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}'):
-                function = {"name": "f", "arguments": arguments}
-                call = {"type": "function", "id": "call00000", "function": function}
-                answer = {"role": "assistant", "content": empty, "tool_calls": [call]}
-                text = self._locator.try_render([{"role": "user", "content": "?"}, answer], None, False)
+                answer = {"role": "assistant", "content": empty, "tool_calls": [probe_call(arguments)]}
+                text = self._locator.try_render([{"role": "user", "content": "?"}, answer], tools, False)
                 if text is not None and CHANGED in text and f"{{'a': '{CHANGED}'}}" not in text:
                     return CallStyle(empty_content=empty, takes_objects=isinstance(arguments, dict))
         return None

@@ -19,6 +19,7 @@ import jinja2
 import jinja2.ext
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
@@ -33,6 +34,11 @@ GENERATION_END = "\ufdd1"
 MAX_SECONDS = 10.0
 MAX_CHARACTERS = 32_000_000
 _CHECK_EVERY = 256
+_DICT_ATTRIBUTES = frozenset(dir(dict))
+_PLAIN_ATTRIBUTES: dict[type, frozenset[str]] = {
+    LoopContext: frozenset({"first", "last", "index", "index0", "previtem", "nextitem", "length"}),
+    str: frozenset({"strip", "lstrip", "rstrip", "split", "startswith", "endswith", "upper", "lower", "title"}),
+}
 _PADDING_METHODS = frozenset({"center", "ljust", "rjust", "zfill", "expandtabs"})
 
 
@@ -126,6 +132,17 @@ class _Environment(ImmutableSandboxedEnvironment):
         elif operator == "%" and isinstance(left, str):
             _check_format(left)
         return _checked(super().call_binop(context, operator, left, right))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        # What templates look up most, without the sandbox's slow way to the same values.
+        kind = type(obj)
+        if kind is dict and attribute not in _DICT_ATTRIBUTES:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if kind in _PLAIN_ATTRIBUTES and attribute in _PLAIN_ATTRIBUTES[kind]:
+            return getattr(obj, attribute)
+        if kind is _TemplateNamespace and not attribute.startswith("_"):
+            return getattr(obj, attribute, self.undefined(obj=obj, name=attribute))
+        return super().getattr(obj, attribute)
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         return super()._generate(_Guard().visit(source), *args, **kwargs)

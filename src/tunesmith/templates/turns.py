@@ -106,8 +106,10 @@ class TurnLocator:
             return None
 
     def _find_closing(self, has_calls: bool, has_tools: bool) -> Closing | None:
-        tools = [_TOOL] if has_tools else None
-        called = [{**_answer(""), "tool_calls": [_call(given)]} for given in ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}')]
+        tools = [PROBE_TOOL] if has_tools else None
+        called = [
+            {**_answer(""), "tool_calls": [probe_call(given)]} for given in ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}')
+        ]
         answers = called if has_calls else [_answer(CHANGED)]
         texts = (self.try_render([_user(_OTHER), answer], tools, False) for answer in answers)
         text = next((text for text in texts if text is not None and CHANGED in text), None)
@@ -336,11 +338,12 @@ def _answer(content: str) -> dict[str, Any]:
     return {"role": "assistant", "content": content}
 
 
-def _call(arguments: Any) -> dict[str, Any]:
+def probe_call(arguments: Any) -> dict[str, Any]:
+    """Make a tool call to try a template with."""
     return {"type": "function", "id": "call00000", "function": {"name": "f", "arguments": arguments}}
 
 
-_TOOL = {
+PROBE_TOOL = {
     "type": "function",
     "function": {
         "name": "f",
