@@ -8,6 +8,7 @@ The plan of an epoch is computed from its number alone, so that going on in the 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def plan_in_order(store: TokenStore, rules: PlanRules, *, rank: int = 0) -> list
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move the tensors of a batch to a device."""
     values = {item.name: getattr(batch, item.name) for item in fields(batch)}
-    moved = {
+    moved: dict[str, Any] = {
         name: value.to(device, non_blocking=True) for name, value in values.items() if isinstance(value, torch.Tensor)
     }
     return replace(batch, **moved)

@@ -112,11 +112,12 @@ def _gradient_place(model: nn.Module, batches: Sequence[Batch], loss_of: LossOf)
     """Run each micro-batch alone until one gives a non-finite gradient (clipping has made all of them NaN)."""
     for batch in batches:
         model.zero_grad()
-        loss_of(batch).backward()  # type: ignore[no-untyped-call]
+        loss_of(batch).backward()
         grads = [(name, parameter.grad) for name, parameter in trainable(model) if parameter.grad is not None]
         names = non_finite_names((name, grad) for name, grad in grads if grad is not None)
         if names:
-            return f"{len(names)} of {len(grads)} trained tensors are concerned, first {names[-1]}", [batch]
+            text = f"{len(names)} of {len(grads)} trained tensors are concerned, nearest to the loss {names[-1]}"
+            return text, [batch]
     return "it appears only in the sum over the micro-batches", batches
 
 

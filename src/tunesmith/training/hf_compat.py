@@ -1,9 +1,9 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The private methods of `transformers.Trainer` that atomic, verified checkpoints and the guard replace, and nothing else.
+"""The private methods of `transformers.Trainer` that verified checkpoints and the guard replace, and nothing else.
 
-Each is turned into a public hook of ours. `TESTED` names the versions that were read; a test compares `SOURCES`, the
-hashes of the methods replaced and of the loop that calls them, with the installed source.
+Each is turned into a public hook of ours. `TESTED` names the versions that were read; a test compares the hashes of the
+methods replaced, and of the loop that calls them, with the installed source.
 """
 
 import hashlib
@@ -18,27 +18,26 @@ from transformers import Trainer
 
 TESTED = ("5.23.0",)
 
-# Replaced below, and (second group) the methods whose order of calls the replacements rely on.
-REPLACED = (
-    "_get_grad_norm",
-    "_load_best_model",
-    "_load_from_checkpoint",
-    "_load_optimizer_and_scheduler",
-    "_load_rng_state",
-    "_load_scaler",
-    "_save_checkpoint",
-)
-RELIED_ON = (
-    "_finalize_training",
-    "_init_training_state",
-    "_inner_training_loop",
-    "_maybe_log_save_evaluate",
-    "_prepare_for_training",
-    "_run_epoch",
-    "train",
-    "training_step",
-)
-SOURCES: dict[str, str] = {}
+# Replaced below, and further down the methods whose order of calls the replacements rely on: name → hash of the source.
+REPLACED = {
+    "_get_grad_norm": "913ba6f52f074d10",
+    "_load_best_model": "0e183d55a9db7414",
+    "_load_from_checkpoint": "a2804e8d93a297e3",
+    "_load_optimizer_and_scheduler": "741032f57d6fb802",
+    "_load_rng_state": "d5ebdfc0a0884c4b",
+    "_load_scaler": "c0695f79116426e2",
+    "_save_checkpoint": "a9111e30faa99339",
+}
+RELIED_ON = {
+    "_finalize_training": "6d6d83d6a2715f2a",
+    "_init_training_state": "8fbd17ebb7d3793d",
+    "_inner_training_loop": "20ec4276e99fe7ae",
+    "_maybe_log_save_evaluate": "af101534f0f7b2d7",
+    "_prepare_for_training": "f55950593d7e10c0",
+    "_run_epoch": "31aff00f34c302a2",
+    "train": "9a3c2bcd066d8f99",
+    "training_step": "e9760c8ee10308d5",
+}
 
 
 def source_hash(name: str) -> str:
@@ -95,6 +94,6 @@ class HookedTrainer(Trainer):
             self.restore_random(Path(checkpoint))
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
         self.check_step(float(norm) if isinstance(norm, torch.Tensor | float | int) else None)
         return norm

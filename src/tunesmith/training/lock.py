@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""One run per output folder: a lock file with process id, its start time and the machine; stale locks are recognised."""
+"""One run per output folder: a lock file with process id, its start time and machine; stale locks do not count."""
 
 import contextlib
 import json

@@ -6,6 +6,7 @@ LLaMA-Factory resumes silently when `resume_from_checkpoint` is unset; here an e
 without being asked: unset or false refuses a folder with results, `true` continues, and starts fresh where it cannot.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from tunesmith.training.checkpoints import find_fault, list_checkpoints, newest_
 from tunesmith.training.lock import LOCK_FILE, refuse_live_owner
 
 # What a start leaves in its folder before there are results; such a folder may be used again.
-_REUSABLE = {LOCK_FILE, "trainer_log.jsonl", "tunesmith.yaml", "runs", "logs", "forecast.json"}
+_REUSABLE = re.compile(r"trainer_log\.jsonl|tunesmith\.yaml|runs|tunesmith-error-.*\.txt|\..*\.partial-.*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ class Begin:
 
 def decide_begin(folder: Path, *, resume: bool | str | None, overwrite: bool) -> Begin:
     """Decide how to begin, or refuse; nothing is changed yet."""
-    refuse_live_owner(folder)
     if folder.exists() and not folder.is_dir():
         raise _refuse(folder, f"output_dir {folder} is a file.", "Name a folder.")
+    refuse_live_owner(folder)
     if isinstance(resume, str):
         return Begin(folder=folder, checkpoint=_named_checkpoint(Path(resume)))
     checkpoint, broken = newest_intact(folder) if resume else (None, [])
@@ -101,7 +102,7 @@ def _results(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir())
-    return [name for name in names if name not in _REUSABLE and ".partial-" not in name]
+    return [name for name in names if name != LOCK_FILE and not _REUSABLE.fullmatch(name)]
 
 
 def _earlier_run(folder: Path, names: list[str], broken: list[tuple[Path, str]]) -> TunesmithError:

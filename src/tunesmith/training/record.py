@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run was made of: resolved configuration, fingerprints, automatic choices, versions; and what differs between two.
+"""What a run was made of (resolved keys, fingerprints, automatic choices, versions) and what differs between two runs.
 
 It decides which differences forbid a resume (`resume_keys.yaml` lists the keys that may change).
 """

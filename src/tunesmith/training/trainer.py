@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -23,7 +23,6 @@ from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenStore
 from tunesmith.models.scores import score_batch
-from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.batches import Inputs, LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
 from tunesmith.training.checkpoints import Checkpoints, read_manifest
@@ -34,6 +33,9 @@ from tunesmith.training.random_state import capture_random_state, restore_random
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
 from tunesmith.training.totals import Meter, Totals
 
+if TYPE_CHECKING:
+    from tunesmith.models.tuners.base import Tuner
+
 TRAINER_STATE = "trainer_state.json"
 
 ReportedTokens = Literal["all", "non_padding", "no"]
@@ -43,12 +45,12 @@ ReportedTokens = Literal["all", "non_padding", "no"]
 class TrainerParts:
     """What a run is put together from.
 
-    `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder with weights;
-    `reported_tokens` says whether the log counts the tokens read, all positions or without padding.
+    `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder of weights;
+    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding.
     """
 
     model: PreTrainedModel
-    tuner: Tuner
+    tuner: "Tuner"
     objective: Objective
     train: TokenStore | None
     evals: Mapping[str, TokenStore]
@@ -83,13 +85,19 @@ class TunesmithTrainer(HookedTrainer):
         super().__init__(
             model=parts.model,
             args=args,
-            train_dataset=parts.train,  # type: ignore[arg-type]
-            eval_dataset=dict(parts.evals) or None,  # type: ignore[arg-type]
+            train_dataset=parts.train,
+            eval_dataset=dict(parts.evals) or None,
             callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
+
+    @property
+    def module(self) -> nn.Module:
+        """The model, as it is trained."""
+        assert isinstance(self.model, nn.Module)
+        return self.model
 
     # Data
 
@@ -108,7 +116,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Inputs], num_batches: int, device: torch.device
-    ) -> tuple[list[Inputs], float]:
+    ) -> tuple[list[Any], Any]:
         """Collect the micro-batches of one optimizer step and count its units over all of them and all ranks."""
         if self.control.should_training_stop:
             return [], 0.0
@@ -122,7 +130,7 @@ class TunesmithTrainer(HookedTrainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: Inputs,
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
@@ -155,21 +163,21 @@ class TunesmithTrainer(HookedTrainer):
         is_scaled = self.accelerator.scaler is not None  # then an overflow only skips the step
         norm_is_fine = grad_norm is None or is_scaled or math.isfinite(grad_norm)
         if not (norm_is_fine and all(map(math.isfinite, losses))):
-            raise diagnose(self.model, self._step_report(losses), self._loss_again)
+            raise diagnose(self.module, self._step_report(losses), self._loss_again)
         self.meter.add_step(math.fsum(losses))
 
     def check_weights(self) -> None:
         """Stop the run when a trainable weight is not finite."""
-        refuse_non_finite_weights(self.model, self._step_report([]))
+        refuse_non_finite_weights(self.module, self._step_report([]))
 
     def _step_report(self, losses: list[float]) -> Step:
         return Step(number=self.state.global_step + 1, batches=self._step.batches, losses=losses)
 
     def _loss_again(self, batch: Batch) -> torch.Tensor:
         with self.compute_loss_context_manager():
-            return self._loss_sum(self.model, to_device(batch, self.args.device))
+            return self._loss_sum(self.module, to_device(batch, self.args.device))
 
-    def floating_point_ops(self, inputs: Inputs) -> int:  # type: ignore[override]
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Estimate the work of a forward and backward pass."""
         return int(self._flops_per_token * inputs["batch"].num_tokens)
 
@@ -180,7 +188,7 @@ class TunesmithTrainer(HookedTrainer):
     ) -> dict[str, float]:
         """Evaluate all evaluation sets, log the metrics and give them."""
         sets = {name: self._eval_batches(store) for name, store in self.parts.evals.items()}
-        metrics = evaluate_sets(self.model, sets, self._eval_rules, score=self._score, prefix=metric_key_prefix)
+        metrics = evaluate_sets(self.module, sets, self._eval_rules, score=self._score, prefix=metric_key_prefix)
         broken = [name for name, value in metrics.items() if not math.isfinite(value)]
         if broken:
             raise refusal(
@@ -216,7 +224,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.model, to_device(batch, self.args.device))
+            return score_batch(self.module, to_device(batch, self.args.device))
 
     # Counts and logs
 
@@ -284,10 +292,11 @@ class TunesmithTrainer(HookedTrainer):
 
     def write_model(self, folder: Path) -> None:
         """Write the trained weights with tokenizer and template."""
-        self.parts.tuner.save(self.accelerator.unwrap_model(self.model), folder)
+        self.parts.tuner.save(self.accelerator.unwrap_model(self.module), folder)
         self.parts.write_side_files(folder)
 
     def _write_states(self, folder: Path, random_states: list[Any]) -> None:
+        assert self.optimizer is not None and self.lr_scheduler is not None
         save_tree(self.optimizer.state_dict(), folder, "optimizer")
         save_tree(self.lr_scheduler.state_dict(), folder, "scheduler")
         if self.accelerator.scaler is not None:
@@ -306,7 +315,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def restore_weights(self, checkpoint: Path) -> None:
         """Load the trained weights and counts of a verified checkpoint."""
-        self.parts.tuner.restore(self.accelerator.unwrap_model(self.model), checkpoint)
+        self.parts.tuner.restore(self.accelerator.unwrap_model(self.module), checkpoint)
         progress = read_manifest(checkpoint).progress
         if not progress["has_optimizer"]:
             raise refusal(
@@ -321,6 +330,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def restore_optimizer(self, checkpoint: Path) -> None:
         """Load the states of optimizer, scheduler and gradient scaler."""
+        assert self.optimizer is not None and self.lr_scheduler is not None
         self.optimizer.load_state_dict(load_tree(checkpoint, "optimizer"))
         self.lr_scheduler.load_state_dict(load_tree(checkpoint, "scheduler"))
         if self.accelerator.scaler is not None and has_tree(checkpoint, "scaler"):
@@ -336,4 +346,4 @@ class TunesmithTrainer(HookedTrainer):
         """Load the trained weights of the best checkpoint."""
         best = self.state.best_global_step
         assert best is not None, "there is a best checkpoint when this is called"
-        self.parts.tuner.restore(self.accelerator.unwrap_model(self.model), self.parts.checkpoints.path(best))
+        self.parts.tuner.restore(self.accelerator.unwrap_model(self.module), self.parts.checkpoints.path(best))

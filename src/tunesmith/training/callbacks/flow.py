@@ -58,9 +58,7 @@ class EarlyStopping(TrainerCallback):
         if self._waited >= self._patience:
             control.should_training_stop = True
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Compare the evaluation with the best one so far."""
         name = str(args.metric_for_best_model)
         value = kwargs["metrics"][name if name.startswith("eval_") else f"eval_{name}"]
@@ -81,9 +79,7 @@ class StopWhenInterrupted(TrainerCallback):
     def __init__(self, flag: InterruptFlag) -> None:
         self._flag = flag
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint when the run was interrupted."""
         control.should_save = control.should_save or self._flag.is_set
 

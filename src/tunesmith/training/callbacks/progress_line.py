@@ -31,9 +31,7 @@ class ProgressLine(TrainerCallback):
         self._progress = Progress("training", state.max_steps, "steps", start=state.global_step)
         self._began, self._first_step = time.monotonic(), state.global_step
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Advance by one step."""
         if not state.is_world_process_zero:
             return
@@ -42,8 +40,9 @@ class ProgressLine(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write evaluations as lines of their own."""
-        values = [f"{name} {value:.4f}" for name, value in kwargs["logs"].items() if name.endswith(("_loss", "_accuracy"))]
-        if values and "eval_loss" in kwargs["logs"] and state.is_world_process_zero:
+        logs = kwargs["logs"]
+        values = [f"{name} {value:.4f}" for name, value in logs.items() if name.endswith(("_loss", "_accuracy"))]
+        if "eval_loss" in logs and state.is_world_process_zero:
             self._progress.close()
             say(f"step {state.global_step}: {' · '.join(values)}")
 

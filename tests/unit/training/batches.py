@@ -1,0 +1,39 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Made rows, stores and batches for the tests of training: random ids, the first third of a row unsupervised."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunesmith.core.types import Batch, LayoutKind, RowRef, TokenRow
+from tunesmith.data.collate import collate
+from tunesmith.data.store import TokenStore, build_store
+
+
+def make_row(number: int, length: int, *, vocabulary: int = 100, seed: int = 0) -> TokenRow:
+    """Make a row of random ids; the first third is prompt."""
+    generator = np.random.default_rng((seed, number))
+    weights = np.ones(length, dtype=np.float32)
+    weights[: max(1, length // 3)] = 0
+    return TokenRow(
+        source=RowRef(dataset="made", file="made.jsonl", row=number),
+        input_ids=generator.integers(3, vocabulary, length).astype(np.int32),
+        weights=weights,
+        segment_lengths=(length,),
+    )
+
+
+def make_rows(lengths: Sequence[int], *, vocabulary: int = 100, seed: int = 0) -> list[TokenRow]:
+    """Make a row of each length."""
+    return [make_row(number, length, vocabulary=vocabulary, seed=seed) for number, length in enumerate(lengths)]
+
+
+def make_store(lengths: Sequence[int], *, vocabulary: int = 100, seed: int = 0) -> TokenStore:
+    """Make a store of rows."""
+    return build_store(make_rows(lengths, vocabulary=vocabulary, seed=seed))
+
+
+def make_batch(lengths: Sequence[int], *, layout: LayoutKind = "padded") -> Batch:
+    """Make a batch of rows."""
+    return collate(make_rows(lengths), layout=layout, pad_id=0)
