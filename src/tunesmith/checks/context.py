@@ -1,0 +1,240 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""What rules look at: configuration, model folder, tokenizer, template, prepared rows; each loaded once, when needed.
+
+A part that cannot be loaded leaves its problems here, and the rules that need it are not asked. Weights are never read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+from tunesmith.checks.schedule import Schedule, is_packing, plan_schedule
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import Problem, TunesmithError, Where
+from tunesmith.core.types import Conversation, IntArray, Message, Rendered, RowKind
+from tunesmith.data.examples import read_examples
+from tunesmith.data.pipeline import PreparedData, prepare
+from tunesmith.data.store import TokenStore
+from tunesmith.models.folder import check_folder
+from tunesmith.models.load import load_model_config, resolve_model
+from tunesmith.objectives.base import objectives
+from tunesmith.templates.base import ChatTemplate
+from tunesmith.templates.chat import load_template
+from tunesmith.templates.tokenizer import load_tokenizer
+
+# What a rule may need. training: the job trains or evaluates; data: all rows, tokenised.
+Need = Literal["training", "model", "tokenizer", "template", "data", "schedule"]
+
+_QUESTION = Message(role="user", content="Which river?")
+PROBE = Conversation(messages=(_QUESTION, Message(role="assistant", content="The Danube.")))
+_PROBE_WITHOUT_ANSWER = Conversation(messages=(_QUESTION, Message(role="assistant", content="")))
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Parts of a run that exist already; the context loads the others."""
+
+    folder: Path | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    template: ChatTemplate | None = None
+    data: PreparedData | None = None
+
+
+class _Unavailable(Exception):
+    """A part cannot be had because one that it needs cannot; the reason is reported there."""
+
+
+class _Attempt(Generic[Part]):
+    """A part that is loaded at most once; a failure is reported once."""
+
+    def __init__(self, load: Callable[[], Part], problems: list[Problem], given: Part | None = None) -> None:
+        self._load = load
+        self._problems = problems
+        self._part = given
+        self._is_tried = given is not None
+
+    def part(self) -> Part | None:
+        if not self._is_tried:
+            self._is_tried = True
+            try:
+                self._part = self._load()
+            except TunesmithError as error:
+                self._problems.extend(error.problems)
+            except _Unavailable:
+                pass
+        return self._part
+
+    def needed(self) -> Part:
+        part = self.part()
+        if part is None:
+            raise _Unavailable
+        return part
+
+
+class CheckContext:
+    """One run as the rules see it. `problems` are those of loading; ask `has` before reading a part."""
+
+    def __init__(self, config: RunConfig, parts: Parts | None = None) -> None:
+        given = parts or Parts()
+        self.config = config
+        self.problems: list[Problem] = []
+        self.is_worth_tokenising = True
+        self._folder = _Attempt(self._find_folder, self.problems, given.folder)
+        self._model = _Attempt(self._read_model, self.problems)
+        self._tokenizer = _Attempt(self._load_tokenizer, self.problems, given.tokenizer)
+        self._template = _Attempt(self._load_template, self.problems, given.template)
+        self._probe = _Attempt(self._render_probe, self.problems)
+        self._data = _Attempt(self._prepare_data, self.problems, given.data)
+
+    def has(self, need: Need) -> bool:
+        """Say whether a part can be had, loading it if it was not."""
+        match need:
+            case "training":
+                return self.config.job == "train"
+            case "model":
+                return self._model.part() is not None
+            case "tokenizer":
+                return self._tokenizer.part() is not None
+            case "template":
+                return self._probe.part() is not None
+            case "data":
+                return self._data.part() is not None
+            case "schedule":
+                return self.has("data") and self.schedule is not None
+
+    @property
+    def folder(self) -> Path:
+        """Local folder of the model."""
+        return self._folder.needed()
+
+    @property
+    def model_config(self) -> PreTrainedConfig:
+        """Configuration of the model."""
+        return self._model.needed()
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Tokenizer of the model folder."""
+        return self._tokenizer.needed()
+
+    @property
+    def template(self) -> ChatTemplate:
+        """Chat template of the run."""
+        return self._template.needed()
+
+    @property
+    def probe(self) -> Rendered:
+        """Rendering of a question and its answer."""
+        return self._probe.needed()
+
+    @property
+    def data(self) -> PreparedData:
+        """All rows, tokenised."""
+        return self._data.needed()
+
+    @property
+    def train(self) -> TokenStore | None:
+        """Training rows, or None in a run that only evaluates."""
+        return self.data.train
+
+    def stores(self) -> list[tuple[str, TokenStore]]:
+        """Give all rows: those of training, then each evaluation set, with a name for messages."""
+        train = [("the training data", self.train)] if self.train is not None else []
+        return [*train, *((f"evaluation set {name}", store) for name, store in self.data.evals.items())]
+
+    @cached_property
+    def empty_answers(self) -> tuple[IntArray, ...]:
+        """Trained tokens of an answer without content, last in a conversation or before its end."""
+        stops = [np.array([stop], dtype=np.int32) for stop in self.template.stop_ids()]
+        try:
+            rendered = self.template.render(_PROBE_WITHOUT_ANSWER)
+        except TunesmithError:
+            return tuple(stops)
+        return (*stops, rendered.input_ids[rendered.weights != 0])
+
+    @property
+    def is_packing(self) -> bool:
+        """Say whether several rows share one sequence."""
+        return is_packing(self.config)
+
+    @cached_property
+    def row_kind(self) -> RowKind:
+        """Kind of rows that the stage trains on."""
+        return objectives.get(self.config.run.stage).row_kind
+
+    @cached_property
+    def schedule(self) -> Schedule | None:
+        """Optimizer steps of the run, or None when it does not train."""
+        return plan_schedule(self.config, self.train) if self.train is not None and self.config.run.do_train else None
+
+    @property
+    def parts(self) -> Parts:
+        """Everything that was loaded, for the job that goes on."""
+        return Parts(
+            folder=self._folder.part(),
+            tokenizer=self._tokenizer.part(),
+            template=self._template.part(),
+            data=self._data.part(),
+        )
+
+    def at(self, *keys: str) -> Where:
+        """Name the place of the first of some keys that the user set, or the last key without a place."""
+        for key in keys:
+            origin = self.config.origin(key)
+            if origin is not None:
+                return Where(file=origin.file, line=origin.line, key=key)
+        return Where(key=keys[-1])
+
+    def _find_folder(self) -> Path:
+        model = self.config.model
+        if model.model_name_or_path is None:
+            raise _Unavailable
+        cache = Path(model.cache_dir) if model.cache_dir is not None else None
+        return resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+
+    def _read_model(self) -> PreTrainedConfig:
+        folder = self._folder.needed()
+        check_folder(folder)
+        return load_model_config(folder)
+
+    def _load_tokenizer(self) -> PreTrainedTokenizerBase:
+        self._model.needed()
+        return load_tokenizer(self._folder.needed())
+
+    def _load_template(self) -> ChatTemplate:
+        if self.config.job == "train" and self.row_kind == "text":
+            raise _Unavailable
+        chosen = self.config.template
+        thinking = {} if chosen.enable_thinking is None else {"enable_thinking": chosen.enable_thinking}
+        return load_template(
+            self._tokenizer.needed(), name=chosen.template, folder=self._folder.needed(), variables=thinking
+        )
+
+    def _render_probe(self) -> Rendered:
+        return self._template.needed().render(PROBE)
+
+    def _prepare_data(self) -> PreparedData:
+        if self.config.job != "train":
+            raise _Unavailable
+        tokenizer, template = self._tokenizer.part(), None
+        if self.row_kind != "text":
+            template = self._template.part() if self._probe.part() is not None else None
+        is_ready = tokenizer is not None and (template is not None or self.row_kind == "text")
+        if tokenizer is None or not is_ready or not self.is_worth_tokenising:
+            self._read_only()
+            raise _Unavailable
+        return prepare(self.config, tokenizer=tokenizer, template=template, row_kind=self.row_kind)
+
+    def _read_only(self) -> None:
+        """Read the rows that cannot be tokenised, so that their faults are told together with the others."""
+        for part in ("train", "eval"):
+            found = read_examples(self.config, kind=self.row_kind, part=part)
+            self.problems.extend(item for item in found if isinstance(item, Problem))

@@ -1,0 +1,98 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about lengths: rows, the limit, the model's positions, and the number of rows that a step needs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tunesmith.checks.context import CheckContext
+from tunesmith.checks.places import rows_by_file
+from tunesmith.checks.rule import Finding, rule
+from tunesmith.checks.thresholds import thresholds
+from tunesmith.config.sections.data import DataSection
+
+
+@rule("check.length_beyond_positions", "refuse", needs=("training", "model"))
+def limit_is_within_positions(context: CheckContext) -> Iterator[Finding]:
+    """Find a length limit that the user raised beyond what the model can read; the default says nothing."""
+    positions, limit = num_positions(context), context.config.data.cutoff_len
+    is_chosen = context.config.is_set("cutoff_len") and limit != DataSection.model_fields["cutoff_len"].default
+    if is_chosen and positions is not None and limit > positions:
+        yield Finding(
+            message=f"cutoff_len {limit} is beyond the {positions} positions of this model.",
+            remedy=f"Lower cutoff_len to at most {positions}.",
+            where=context.at("cutoff_len"),
+        )
+
+
+@rule("check.row_beyond_positions", "refuse", needs=("training", "model", "data"))
+def rows_are_within_positions(context: CheckContext) -> Iterator[Finding]:
+    """Find rows that the limit lets pass and the model cannot read."""
+    positions = num_positions(context)
+    if positions is None:
+        return
+    for name, store in context.stores():
+        too_long = np.flatnonzero(store.lengths > positions)
+        for where in rows_by_file(store, too_long):
+            yield Finding(
+                message=f"{where.num_rows} rows of {name} are longer than the {positions} positions of this model; the "
+                f"longest has {int(store.lengths.max())} tokens.",
+                remedy=f"Write cutoff_len: {positions}.",
+                where=where,
+            )
+
+
+@rule("check.length_limit_excessive", "warn", needs=("training", "data"))
+def limit_is_near_the_rows(context: CheckContext) -> Iterator[Finding]:
+    """Find a raised length limit that no row comes near; packed rows fill it, so there it has its use."""
+    config, limits = context.config, thresholds()
+    longest = max((int(store.lengths.max()) for _, store in context.stores() if len(store)), default=0)
+    limit = config.data.cutoff_len
+    if not config.is_set("cutoff_len") or context.is_packing or not longest:
+        return
+    if limit > limits["length_limit_floor"] and limit > limits["length_limit_ratio"] * longest:
+        yield Finding(
+            message=f"cutoff_len is {limit}, but the longest row has {longest} tokens.",
+            remedy=f"Write cutoff_len: {_round_up(longest)}; the limit protects memory only when it is near the rows.",
+            where=context.at("cutoff_len"),
+        )
+
+
+@rule("check.rows_too_few", "refuse", needs=("training", "schedule"))
+def rows_fill_a_step(context: CheckContext) -> Iterator[Finding]:
+    """Find fewer rows than one optimizer step needs, by a batch size that the user chose.
+
+    A short last step is sound, and so is a small set under the default batch size: then one step takes all rows.
+    """
+    training, schedule = context.config.training, context.schedule
+    assert schedule is not None, "rules that need a schedule are not asked without one"
+    is_chosen = any(map(context.config.is_set, ("per_device_train_batch_size", "gradient_accumulation_steps")))
+    is_short = is_chosen and schedule.num_rows < schedule.step_units
+    if schedule.units and not is_short:
+        return
+    product = f"{training.per_device_train_batch_size} × {training.gradient_accumulation_steps} = {schedule.step_units}"
+    consequence = "" if schedule.units else ", and dataloader_drop_last leaves none of them"
+    yield Finding(
+        message=f"One optimizer step takes {product} rows, but there are {schedule.num_rows} to train on{consequence}.",
+        remedy="Lower gradient_accumulation_steps or per_device_train_batch_size, or add rows.",
+        where=context.at("gradient_accumulation_steps", "per_device_train_batch_size"),
+    )
+
+
+def num_positions(context: CheckContext) -> int | None:
+    """Count the positions that the model can read, its rope scaling included; None where it has no limit."""
+    config: Any = context.model_config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return None
+    scaling = getattr(config, "rope_parameters", None) or {}
+    factor = scaling.get("factor") if isinstance(scaling, dict) else None
+    original = scaling.get("original_max_position_embeddings") or positions if isinstance(scaling, dict) else positions
+    return max(positions, int(original * factor)) if isinstance(factor, (int, float)) else positions
+
+
+def _round_up(length: int) -> int:
+    """Round up to the next multiple of 128."""
+    return -(-length // 128) * 128

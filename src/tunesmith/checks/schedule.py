@@ -1,0 +1,65 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""How many optimizer steps a run takes, and when it evaluates and saves, from its settings and the lengths of its rows.
+
+It mirrors the trainer's arithmetic; a test compares the two.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+
+from tunesmith.config.run import RunConfig
+from tunesmith.data.plan import pack_rows
+from tunesmith.data.store import TokenStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """`units` are the rows, or the packed sequences, of an epoch; `step_units` those of a full optimizer step.
+
+    `eval_every` and `save_every` are in steps; None: never, or once an epoch.
+    """
+
+    num_rows: int
+    units: int
+    step_units: int
+    steps_per_epoch: int
+    total_steps: int
+    eval_every: int | None
+    save_every: int | None
+
+
+def plan_schedule(config: RunConfig, train: TokenStore) -> Schedule:
+    """Work out the schedule of a run over its training rows."""
+    training = config.training
+    units = len(train)
+    if units and is_packing(config):
+        units = len(pack_rows(train.lengths, range(len(train)), config.data.cutoff_len))
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    batch_rows = training.per_device_train_batch_size * world_size
+    step_units = batch_rows * training.gradient_accumulation_steps
+    if training.dataloader_drop_last:
+        units = units // batch_rows * batch_rows
+    steps_per_epoch = math.ceil(units / step_units)
+    total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps_per_epoch)
+    eval_steps = training.eval_steps if training.eval_steps is not None else training.logging_steps
+    return Schedule(
+        num_rows=len(train),
+        units=units,
+        step_units=step_units,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total,
+        eval_every=_in_steps(eval_steps, total) if training.eval_strategy == "steps" else None,
+        save_every=_in_steps(training.save_steps, total) if training.save_strategy == "steps" else None,
+    )
+
+
+def is_packing(config: RunConfig) -> bool:
+    """Say whether several rows share one sequence: as asked, else in stage pt."""
+    return config.data.packing if config.data.packing is not None else config.run.stage == "pt"
+
+
+def _in_steps(every: float, total: int) -> int:
+    """Turn a share of all steps into steps, as the trainer does."""
+    return math.ceil(total * every) if every < 1 else int(every)

@@ -1,0 +1,75 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about evaluation rows: how many are taken, whether they are used, and whether they were trained on."""
+
+from collections.abc import Iterator
+
+from tunesmith.checks.context import CheckContext
+from tunesmith.checks.digests import row_digests, text_digests
+from tunesmith.checks.places import places_of
+from tunesmith.checks.rule import Finding, rule
+from tunesmith.checks.thresholds import thresholds
+from tunesmith.core.types import RowRef
+
+
+@rule("check.split_too_large", "refuse", needs=("training", "data"))
+def split_leaves_training_rows(context: CheckContext) -> Iterator[Finding]:
+    """Find a val_size that takes more rows than it leaves."""
+    val_size, ledger = context.config.data.val_size, context.data.ledger
+    if val_size == 0:
+        return
+    held_out = ledger.count("kept", "cut", "split", split="eval")
+    left = ledger.count("kept", "cut", "split", split="train")
+    if held_out > thresholds()["max_eval_share"] * (held_out + left):
+        yield Finding(
+            message=f"val_size {val_size:g} takes {held_out} of {held_out + left} rows for evaluation and leaves "
+            f"{left} for training.",
+            remedy="Write the share for evaluation, for example val_size: 0.1, or the number of rows.",
+            where=context.at("val_size"),
+        )
+
+
+@rule("check.evaluation_rows_unused", "warn", needs=("training", "data"))
+def evaluation_rows_are_used(context: CheckContext) -> Iterator[Finding]:
+    """Find evaluation rows that nothing evaluates: with val_size they are lost for training as well."""
+    run, training, data = context.config.run, context.config.training, context.config.data
+    if not run.do_train or run.do_eval or training.eval_strategy != "no" or training.eval_on_start:
+        return
+    if data.val_size > 0 or data.eval_dataset:
+        count = sum(len(store) for store in context.data.evals.values())
+        lost = " and are taken from training" if data.val_size > 0 else ""
+        yield Finding(
+            message=f"{count} evaluation rows are never evaluated{lost}: eval_strategy is no and do_eval is false.",
+            remedy="Write eval_strategy: epoch (or steps), or do_eval: true, or remove the evaluation rows.",
+            where=context.at("val_size", "eval_dataset"),
+        )
+
+
+@rule("check.evaluation_leaked", "warn", needs=("training", "data"))
+def evaluation_rows_are_new(context: CheckContext) -> Iterator[Finding]:
+    """Find evaluation rows that are also training rows, answer and all."""
+    train, evaluation = _sides(context)
+    leaked = [source for digest, sources in evaluation.items() if digest in train for source in sources]
+    count = sum(len(sources) for sources in evaluation.values())
+    if not leaked or len(leaked) < thresholds()["min_leak_share"] * count:
+        return
+    for where in places_of(leaked):
+        yield Finding(
+            message=f"{where.num_rows} of {count} evaluation rows are also training rows: the evaluation measures "
+            "memory there.",
+            remedy="Evaluate on other rows, or take them out of the training data.",
+            where=where,
+        )
+
+
+def _sides(context: CheckContext) -> tuple[dict[bytes, list[RowRef]], dict[bytes, list[RowRef]]]:
+    """Training and evaluation rows by their content. A split by val_size keeps equal rows on one side."""
+    if not context.config.data.eval_dataset:
+        return {}, {}
+    if context.row_kind == "text":
+        return text_digests(context.config, "train"), text_digests(context.config, "eval")
+    evaluation: dict[bytes, list[RowRef]] = {}
+    for store in context.data.evals.values():
+        for digest, sources in row_digests(store).items():
+            evaluation.setdefault(digest, []).extend(sources)
+    return (row_digests(context.train) if context.train is not None else {}), evaluation
