@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from tunesmith.config.load import load_config
+from tunesmith.config.resolve import Command
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMANDS: dict[str, Command] = {"chat": "chat", "export": "export"}
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 
 
-def command_of(example: Path) -> str:
+def command_of(example: Path) -> Command:
     """Tell from an example's name which command it is for."""
-    if example.stem.startswith("measure"):
-        return "eval"
-    return example.stem if example.stem in ("chat", "export") else "train"
+    return COMMANDS.get(example.stem, "train")
 
 
 def test_there_are_examples() -> None:
