@@ -137,8 +137,20 @@ def editor_schema(index: Index) -> dict[str, Any]:
         "$comment": GENERATED,
         "title": "tunesmith configuration",
         "type": "object",
-        "properties": {name: schema_of(entry) for name, entry in index.keys.items()},
+        "properties": {name: schema_of(entry) for name, entry in index.keys.items()} | other_names(index),
+        "additionalProperties": False,
     }
+
+
+def other_names(index: Index) -> dict[str, Any]:
+    """Describe the names that are known without being built, and those of earlier releases."""
+    waiting = {
+        name: {"description": f"Known, not built yet: it waits for {pending.waits_for}."}
+        for name, pending in index.pending.items()
+    }
+    old = {name: f"An older name of {rule['to']}." for name, rule in index.renamed.items()}
+    old |= {name: f"A key of an earlier release. {rule['remedy']}" for name, rule in index.gone.items()}
+    return waiting | {name: {"description": text, "deprecated": True} for name, text in old.items()}
 
 
 def schema_of(entry: KeyEntry) -> dict[str, Any]:

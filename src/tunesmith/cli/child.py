@@ -28,8 +28,10 @@ from tunesmith.core.report import clear_warnings, collected_warnings
 def main(words: list[str]) -> int:
     """Do the job described in the first file and write its outcome into the second."""
     faulthandler.enable()
-    if hasattr(signal, "SIGBREAK"):
-        signal.signal(signal.SIGBREAK, signal.default_int_handler)
+    # The parent passes interrupts on by these, also where it was itself started with them ignored.
+    for name in ("SIGINT", "SIGBREAK"):
+        if name in signal.Signals.__members__:
+            signal.signal(signal.Signals[name], signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(words[0]).read_text(encoding="utf-8"))
     outcome = do_job(job)

@@ -91,7 +91,9 @@ class _Supervisor:
             return lambda: None
         names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
         numbers = [number for name in names if (number := getattr(signal, name, None)) is not None]
-        earlier = {number: signal.signal(number, self._on_signal) for number in numbers}
+        # What was ignored when we started (nohup, a background job) stays ignored.
+        heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+        earlier = {number: signal.signal(number, self._on_signal) for number in heeded}
 
         def restore() -> None:
             for number, handler in earlier.items():

@@ -136,7 +136,11 @@ def _yaml_remedy(text: str, line: int | None) -> str:
         return "The file holds merge-conflict marks (<<<<<<<): resolve the conflict first."
     if "\t" in shown:
         return "The line holds a tab; indent with blanks."
-    return f"Look at {shown.strip()!r}: check its indentation, quotes and colons." if shown.strip() else "Correct the file."
+    return (
+        f"Look at {shown.strip()!r}: check its indentation, quotes and colons."
+        if shown.strip()
+        else "Correct the file."
+    )
 
 
 def _read_nodes(path: Path, loader: Any, node: yaml.MappingNode) -> ReadFile:

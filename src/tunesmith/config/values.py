@@ -110,7 +110,7 @@ def _read_list(entry: KeyEntry, value: Any, text: str | None) -> list[Any] | Non
     else:
         parts = [value if text is None else text]
     kind: Kind = entry.items or "string"
-    read = [_READERS[kind](entry, part, None) for part in parts]
+    read = [None if part is None else _READERS[kind](entry, part, None) for part in parts]
     return None if any(part is None for part in read) else read
 
 

@@ -62,6 +62,7 @@ def test_values_take_their_keys_type(key: str, value: Any, text: str | None, exp
         ("output_dir", ["your checkpoint directory"], "config.value_invalid"),
         ("lr_scheduler_kwargs", "min_lr", "config.value_invalid"),
         ("dataset", {"a": 1}, "config.value_invalid"),
+        ("dataset", ["a", None], "config.value_invalid"),
         ("learning_rate", 0, "config.value_out_of_range"),
         ("learning_rate", -1e-4, "config.value_out_of_range"),
         ("lora_dropout", 1, "config.value_out_of_range"),
