@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.types import Batch, LayoutKind, Scores, TokenRow
@@ -23,6 +23,7 @@ from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenStore
 from tunesmith.models.scores import score_batch
+from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.batches import Inputs, LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
 from tunesmith.training.checkpoints import Checkpoints, read_manifest
@@ -32,9 +33,6 @@ from tunesmith.training.hf_compat import HookedTrainer
 from tunesmith.training.random_state import capture_random_state, restore_random_state
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
 from tunesmith.training.totals import Meter, Totals
-
-if TYPE_CHECKING:
-    from tunesmith.models.tuners.base import Tuner
 
 TRAINER_STATE = "trainer_state.json"
 
@@ -49,8 +47,8 @@ class TrainerParts:
     `reported_tokens` says whether the log counts the tokens read: all positions, or without padding.
     """
 
-    model: PreTrainedModel
-    tuner: "Tuner"
+    model: nn.Module
+    tuner: Tuner
     objective: Objective
     train: TokenStore | None
     evals: Mapping[str, TokenStore]

@@ -11,11 +11,11 @@ from tunesmith.data.collate import collate
 from tunesmith.data.store import TokenStore, build_store
 
 
-def make_row(number: int, length: int, *, vocabulary: int = 100, seed: int = 0) -> TokenRow:
-    """Make a row of random ids; the first third is prompt."""
+def make_row(number: int, length: int, *, vocabulary: int = 100, seed: int = 0, is_text: bool = False) -> TokenRow:
+    """Make a row of random ids; the first third is prompt, unless the row is plain text."""
     generator = np.random.default_rng((seed, number))
     weights = np.ones(length, dtype=np.float32)
-    weights[: max(1, length // 3)] = 0
+    weights[: 0 if is_text else max(1, length // 3)] = 0
     return TokenRow(
         source=RowRef(dataset="made", file="made.jsonl", row=number),
         input_ids=generator.integers(3, vocabulary, length).astype(np.int32),
@@ -24,14 +24,14 @@ def make_row(number: int, length: int, *, vocabulary: int = 100, seed: int = 0) 
     )
 
 
-def make_rows(lengths: Sequence[int], *, vocabulary: int = 100, seed: int = 0) -> list[TokenRow]:
+def make_rows(lengths: Sequence[int], *, seed: int = 0, is_text: bool = False) -> list[TokenRow]:
     """Make a row of each length."""
-    return [make_row(number, length, vocabulary=vocabulary, seed=seed) for number, length in enumerate(lengths)]
+    return [make_row(number, length, seed=seed, is_text=is_text) for number, length in enumerate(lengths)]
 
 
-def make_store(lengths: Sequence[int], *, vocabulary: int = 100, seed: int = 0) -> TokenStore:
+def make_store(lengths: Sequence[int], *, seed: int = 0, is_text: bool = False) -> TokenStore:
     """Make a store of rows."""
-    return build_store(make_rows(lengths, vocabulary=vocabulary, seed=seed))
+    return build_store(make_rows(lengths, seed=seed, is_text=is_text))
 
 
 def make_batch(lengths: Sequence[int], *, layout: LayoutKind = "padded") -> Batch:

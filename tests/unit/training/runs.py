@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, TrainerCallback
 
 from tests.unit.training.batches import make_store
@@ -19,6 +18,7 @@ from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenStore
 from tunesmith.models.attention.forest import FOREST
+from tunesmith.models.tuners.full import FullParams, FullTuner
 from tunesmith.objectives.base import objectives
 from tunesmith.training.arguments import build_arguments
 from tunesmith.training.callbacks.flow import RunClock, WeightGuard
@@ -41,28 +41,12 @@ def tiny_model(*, seed: int = 0, vocabulary: int = 100, attention_dropout: float
         max_position_embeddings=256,
         attention_dropout=attention_dropout,
         tie_word_embeddings=True,
-        attn_implementation=FOREST,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
-
-
-class WholeModel:
-    """A stand-in tuner that trains, saves and restores all weights."""
-
-    def save(self, model: PreTrainedModel, folder: Path) -> None:
-        """Write all weights."""
-        save_model(model, str(folder / "model.safetensors"))
-
-    def restore(self, model: PreTrainedModel, folder: Path) -> None:
-        """Read all weights."""
-        load_model(model, folder / "model.safetensors")
-
-
-def full_tuner() -> Any:
-    """Give the tuner of full training."""
-    return WholeModel()
+        model = LlamaForCausalLM(config)
+    model.set_attn_implementation(FOREST)
+    return model
 
 
 @dataclass(kw_only=True)
@@ -110,7 +94,7 @@ class TinyRun:
         record = RunRecord(config=dict(self.keys), config_text="", fingerprints={}, choices={}, versions={})
         return TrainerParts(
             model=self.model,
-            tuner=full_tuner(),
+            tuner=FullTuner(FullParams()),
             objective=objective(objective.Params()),
             train=self.store,
             evals=self.evals,

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from tunesmith.config.sections.model import ModelSection
 from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.errors import TunesmithError
 from tunesmith.training.arguments import build_arguments, checkpointing_kwargs, checkpoints_activations
-from tunesmith.training.precision import Precision, cast_trained, choose_precision
+from tunesmith.training.precision import choose_dtype
 from tunesmith.training.trackers import PACKAGES, choose_trackers
 
 
@@ -83,33 +82,23 @@ def test_checkpointing_is_not_reentrant_unless_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "trains_all", "loaded", "trained"),
+    ("keys", "trains_all", "dtype"),
     [
-        ({}, False, torch.float32, torch.float32),
-        ({"bf16": True}, False, torch.bfloat16, torch.float32),
-        ({"bf16": True}, True, torch.float32, torch.float32),
-        ({"fp16": True}, False, torch.float16, torch.float32),
-        ({"pure_bf16": True}, True, torch.bfloat16, torch.bfloat16),
-        ({"pure_bf16": True}, False, torch.bfloat16, torch.bfloat16),
+        ({}, False, torch.float32),
+        ({"bf16": True}, False, torch.bfloat16),
+        ({"bf16": True}, True, torch.float32),
+        ({"fp16": True}, False, torch.float16),
+        ({"pure_bf16": True}, True, torch.bfloat16),
+        ({"pure_bf16": True}, False, torch.bfloat16),
     ],
 )
-def test_formats_of_the_weights(
-    keys: dict[str, bool], trains_all: bool, loaded: torch.dtype, trained: torch.dtype
-) -> None:
-    precision = choose_precision(training_section(**keys), trains_all=trains_all, device=CUDA)
-    assert precision == Precision(loaded=loaded, trained=trained)
+def test_format_of_the_loaded_weights(keys: dict[str, bool], trains_all: bool, dtype: torch.dtype) -> None:
+    assert choose_dtype(training_section(**keys), trains_all=trains_all, device=CUDA) == dtype
 
 
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(TunesmithError, match=r"training\.precision_unsupported"):
-        choose_precision(training_section(fp16=True), trains_all=False, device=CPU)
-
-
-def test_only_trained_weights_are_cast() -> None:
-    model = nn.Linear(2, 2).bfloat16()
-    model.bias.requires_grad_(False)
-    cast_trained(model, torch.float32)
-    assert (model.weight.dtype, model.bias.dtype) == (torch.float32, torch.bfloat16)
+        choose_dtype(training_section(fp16=True), trains_all=False, device=CPU)
 
 
 def test_trackers_must_be_installed_when_named(monkeypatch: pytest.MonkeyPatch) -> None:
