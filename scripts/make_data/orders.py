@@ -2,53 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the `orders` sets: a short order e-mail, and the JSON record that an order desk would type from it.
 
-Every draw goes through `Draw`, whose sequence is the same on every Python version, so that the files are reproducible.
+Names, items, cities and some phrasings of the test rows never occur in training.
 """
 
 import json
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
+
+from scripts.make_data.draw import Draw
 
 INSTRUCTION = "Write this order as JSON."
 NUM_TRAIN, NUM_TEST = 800, 100
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine",
-                10: "ten", 11: "eleven", 12: "twelve", 15: "fifteen", 20: "twenty", 30: "thirty", 50: "fifty"}  # fmt: skip
+_TO_TWELVE = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+NUMBER_WORDS = {**dict(enumerate(_TO_TWELVE, start=1)), 15: "fifteen", 20: "twenty", 30: "thirty", 50: "fifty"}
+KEYWORDS = ("express", "standard", "courier", "pickup")
 PHRASES = {2: "a pair of", 6: "half a dozen", 12: "a dozen", 24: "two dozen"}
 
-Choice = TypeVar("Choice")
 Words = dict[str, Any]
-
-
-class Draw:
-    """Seeded choices built on `random.Random.random` alone, the one method whose sequence Python guarantees."""
-
-    def __init__(self, seed: str) -> None:
-        self._random = random.Random(seed)
-
-    def below(self, limit: int) -> int:
-        """Draw an integer from 0 to limit - 1."""
-        return int(self._random.random() * limit)
-
-    def one(self, options: Sequence[Choice]) -> Choice:
-        """Draw one of several options."""
-        return options[self.below(len(options))]
-
-    def some(self, options: Sequence[Choice], count: int) -> list[Choice]:
-        """Draw `count` different options, in random order."""
-        rest = list(options)
-        return [rest.pop(self.below(len(rest))) for _ in range(count)]
-
-    def happens(self, probability: float) -> bool:
-        """Draw whether something happens."""
-        return self._random.random() < probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +36,7 @@ class Order:
     city: str
     items: tuple[tuple[int, str], ...]
     day: str | None
-    express: bool
+    shipping: str
 
     def to_json(self) -> str:
         """Write the record in its one canonical form."""
@@ -69,7 +46,7 @@ class Order:
             "city": self.city,
             "items": items,
             "day": self.day,
-            "express": self.express,
+            "shipping": self.shipping,
         }
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
@@ -121,7 +98,7 @@ def _draw_order(draw: Draw, phrasing: Phrasing) -> Order:
         city=draw.one(words["cities"]),
         items=tuple((n, one if n == 1 else many) for n, (one, many) in zip(quantities, kinds, strict=True)),
         day=draw.one(DAYS) if "day" in phrasing.forced or draw.happens(0.7) else None,
-        express=draw.happens(0.4),
+        shipping=draw.one(sorted(words["shipping"])),
     )
 
 
@@ -145,7 +122,7 @@ def _write_mail(draw: Draw, phrasing: Phrasing, order: Order) -> str:
     body = [request, *_delivery_sentences(draw, phrasing, order)]
     if "{city}" not in request + name:
         body.append(phrasing.frame(draw, "city"))
-    body.extend(draw.some(phrasing.words["distractor"], draw.one([0, 0, 1, 1, 2])))
+    body.extend(draw.some(phrasing.words["distractor"], draw.one([0, 0, 0, 1, 1, 2])))
     body = draw.some(body, len(body))
     sentences = [*body, name] if is_signed else [name, *body]
     greeting = phrasing.frame(draw, "greeting")
@@ -162,10 +139,7 @@ def _delivery_sentences(draw: Draw, phrasing: Phrasing, order: Order) -> list[st
         sentences.append(phrasing.frame(draw, "day"))
     elif draw.happens(0.3):
         sentences.append(phrasing.frame(draw, "any_day"))
-    if order.express:
-        sentences.append(phrasing.frame(draw, "express"))
-    elif draw.happens(0.3):
-        sentences.append(phrasing.frame(draw, "standard"))
+    sentences.append(draw.one(phrasing.words["shipping"][order.shipping]))
     return sentences
 
 
@@ -175,6 +149,7 @@ def _misspell(draw: Draw, frames: list[str]) -> list[str]:
         (index, match.start())
         for index, frame in enumerate(frames)
         for match in re.finditer(r"(?<![\w{])[a-z]{5,}(?![\w}])", frame)
+        if match.group() not in KEYWORDS
     ]
     if not candidates:
         return frames

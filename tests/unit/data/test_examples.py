@@ -1,0 +1,43 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading without a template gives every sound row and one problem for each kind of fault."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import DatasetWriter
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import Problem
+from tunesmith.core.types import Example
+from tunesmith.data.examples import read_examples
+
+
+def test_sound_rows_and_grouped_problems(configure: Callable[..., RunConfig], dataset_writer: DatasetWriter) -> None:
+    roles = ["gpt", "gpt", "robot", "gpt", "robot"]
+    rows = [{"conversations": [{"from": "human", "value": "a"}, {"from": role, "value": "b"}]} for role in roles]
+    dataset_writer.write("chats", rows, formatting="sharegpt")
+    dataset_writer.write("sound", rows[:1], formatting="sharegpt")
+    config = configure(dataset="chats", eval_dataset="sound")
+    found = list(read_examples(config, kind="supervised"))
+    examples = [item for item in found if isinstance(item, Example)]
+    problems = [item for item in found if isinstance(item, Problem)]
+    assert [example.source.row for example in examples] == [0, 1, 3]
+    (problem,) = problems
+    assert (problem.code, problem.where.rows, problem.where.num_rows) == ("data.role_unknown", (2, 4), 2)
+    assert "'robot'" in problem.message and "1 more" in problem.message
+    assert [type(item) for item in read_examples(config, kind="supervised", part="eval")] == [Example]
+
+
+def test_rows_of_a_folder_are_numbered_by_file(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "parts"
+    folder.mkdir(parents=True)
+    for name, text in (("b.txt", "three\n"), ("a.txt", "one\ntwo\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+    found = list(read_examples(configure(dataset="parts", stage="pt"), kind="text"))
+    assert [
+        (item.text, Path(item.source.file).name, item.source.row) for item in found if isinstance(item, Example)
+    ] == [
+        ("one", "a.txt", 0),
+        ("two", "a.txt", 1),
+        ("three", "b.txt", 0),
+    ]
