@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.checks.schedule import Schedule, is_packing, plan_schedule
+from tunesmith.checks.skeleton import build_skeleton
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.types import Conversation, IntArray, Message, Rendered, RowKind
@@ -28,8 +30,9 @@ from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.chat import load_template
 from tunesmith.templates.tokenizer import load_tokenizer
 
-# What a rule may need. training: the job trains or evaluates; data: all rows, tokenised.
-Need = Literal["training", "model", "tokenizer", "template", "data", "schedule"]
+# What a rule may need. training: the job trains or evaluates; probe: a rendered question and answer; data: all rows,
+# tokenised; schedule: the steps of a run that trains; skeleton: the model with its tuner, without weights.
+Need = Literal["training", "model", "skeleton", "tokenizer", "template", "probe", "data", "schedule"]
 
 _QUESTION = Message(role="user", content="Which river?")
 PROBE = Conversation(messages=(_QUESTION, Message(role="assistant", content="The Danube.")))
@@ -86,9 +89,10 @@ class CheckContext:
         given = parts or Parts()
         self.config = config
         self.problems: list[Problem] = []
-        self.is_worth_tokenising = True
+        self.is_template_sound = True
         self._folder = _Attempt(self._find_folder, self.problems, given.folder)
         self._model = _Attempt(self._read_model, self.problems)
+        self._skeleton = _Attempt(self._build_skeleton, self.problems)
         self._tokenizer = _Attempt(self._load_tokenizer, self.problems, given.tokenizer)
         self._template = _Attempt(self._load_template, self.problems, given.template)
         self._probe = _Attempt(self._render_probe, self.problems)
@@ -101,9 +105,13 @@ class CheckContext:
                 return self.config.job == "train"
             case "model":
                 return self._model.part() is not None
+            case "skeleton":
+                return self._skeleton.part() is not None
             case "tokenizer":
                 return self._tokenizer.part() is not None
             case "template":
+                return self._template.part() is not None
+            case "probe":
                 return self._probe.part() is not None
             case "data":
                 return self._data.part() is not None
@@ -119,6 +127,11 @@ class CheckContext:
     def model_config(self) -> PreTrainedConfig:
         """Configuration of the model."""
         return self._model.needed()
+
+    @property
+    def skeleton(self) -> nn.Module:
+        """Model with its tuner, on the meta device."""
+        return self._skeleton.needed()
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -205,6 +218,10 @@ class CheckContext:
         check_folder(folder)
         return load_model_config(folder)
 
+    def _build_skeleton(self) -> nn.Module:
+        self._model.needed()
+        return build_skeleton(self.config, self._folder.needed())
+
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         self._model.needed()
         return load_tokenizer(self._folder.needed())
@@ -219,16 +236,17 @@ class CheckContext:
         )
 
     def _render_probe(self) -> Rendered:
-        return self._template.needed().render(PROBE)
+        template = self._template.needed()
+        if not self.is_template_sound:
+            raise _Unavailable
+        return template.render(PROBE)
 
     def _prepare_data(self) -> PreparedData:
         if self.config.job != "train":
             raise _Unavailable
-        tokenizer, template = self._tokenizer.part(), None
-        if self.row_kind != "text":
-            template = self._template.part() if self._probe.part() is not None else None
-        is_ready = tokenizer is not None and (template is not None or self.row_kind == "text")
-        if tokenizer is None or not is_ready or not self.is_worth_tokenising:
+        tokenizer, template = self._tokenizer.part(), self._template.part()
+        can_render = self.row_kind == "text" or (self._probe.part() is not None and self.is_template_sound)
+        if tokenizer is None or not can_render:
             self._read_only()
             raise _Unavailable
         return prepare(self.config, tokenizer=tokenizer, template=template, row_kind=self.row_kind)

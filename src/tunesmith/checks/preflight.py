@@ -3,13 +3,15 @@
 """Asks every rule about a run, before a weight is loaded: what is refused, what is warned of, and what was seen."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any
 
 from tunesmith.checks.context import CheckContext, Parts
 from tunesmith.checks.rule import Rule, rules
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.models.coverage import coverage
 
 # A further look at the configuration that raises TunesmithError, for what only a job can judge (its output folder).
 Guard = Callable[[RunConfig], object]
@@ -48,33 +50,54 @@ def run_preflight(config: RunConfig, *, guards: Iterable[Guard] = ()) -> Preflig
     return check_context(CheckContext(config), guards=guards)
 
 
-def check_parts(config: RunConfig, parts: Parts) -> PreflightReport:
-    """Ask all rules about a run whose parts exist already; missing ones are loaded."""
-    return check_context(CheckContext(config, parts))
-
-
 def check_context(context: CheckContext, *, guards: Iterable[Guard] = ()) -> PreflightReport:
-    """Ask all rules: first those that need no rows, because a wrong template would spoil every row."""
+    """Ask all rules in phases, because a wrong template would spoil every row."""
     every = [found for _, found in rules.items()]
-    before_rows = [found for found in every if not needs_rows(found)]
-    problems = [*_guarded(context.config, guards), *_apply(before_rows, context)]
-    about_template = {found.code for found in before_rows if "template" in found.needs}
-    context.is_worth_tokenising = about_template.isdisjoint(problem.code for problem in problems)
-    problems += _apply((found for found in every if needs_rows(found)), context)
-    found = dict.fromkeys([*context.problems, *problems])
+    problems = _guarded(context.config, guards)
+    for phase in Phase:
+        asked = [found for found in every if phase_of(found) is phase]
+        problems += [problem for found in asked for problem in found.apply(context)]
+        about_template = {found.code for found in asked if {"template", "probe"} & set(found.needs)}
+        if not about_template.isdisjoint(problem.code for problem in problems):
+            context.is_template_sound = False
+    summary = summarise(context)
+    found = dict.fromkeys(_placed(problem, context.config) for problem in [*context.problems, *problems])
     ordered = sorted(found, key=lambda problem: problem.severity != "refuse")
-    return PreflightReport(problems=tuple(ordered), summary=summarise(context), parts=context.parts)
+    return PreflightReport(problems=tuple(ordered), summary=summary, parts=context.parts)
 
 
-def needs_rows(found: Rule) -> bool:
-    """Say whether a rule looks at rows."""
-    return bool({"data", "schedule"} & set(found.needs))
+def _placed(problem: Problem, config: RunConfig) -> Problem:
+    """Add the line on which the user set the key that a problem names, where no other place is named."""
+    where = problem.where
+    origin = config.origin(where.key) if where.key is not None else None
+    if origin is None or where.file is not None:
+        return problem
+    return replace(problem, where=replace(where, file=origin.file, line=origin.line))
+
+
+class Phase(Enum):
+    """When a rule is asked: about settings and model, about the rendered probe, or about all rows."""
+
+    SETTINGS = auto()
+    PROBE = auto()
+    ROWS = auto()
+
+
+def phase_of(found: Rule) -> Phase:
+    """Tell the phase of a rule from its needs."""
+    needs = set(found.needs)
+    if needs & {"data", "schedule"}:
+        return Phase.ROWS
+    return Phase.PROBE if "probe" in needs else Phase.SETTINGS
 
 
 def summarise(context: CheckContext) -> dict[str, Any]:
-    """Count rows, tokens and steps, as far as the rows could be read."""
-    if not context.has("data"):
-        return {}
+    """Count weights, rows, tokens and steps, as far as model and rows could be read."""
+    weights = {"parameters": dict(coverage(context.skeleton).totals)} if context.has("skeleton") else {}
+    return {**weights, **(_count_rows(context) if context.has("data") else {})}
+
+
+def _count_rows(context: CheckContext) -> dict[str, Any]:
     train, ledger, schedule = context.train, context.data.ledger, context.schedule
     counts: dict[str, Any] = {"ledger": ledger.to_json()}
     if train is not None and len(train):
@@ -87,10 +110,6 @@ def summarise(context: CheckContext) -> dict[str, Any]:
     if schedule is not None:
         counts |= {"steps_per_epoch": schedule.steps_per_epoch, "steps": schedule.total_steps}
     return counts
-
-
-def _apply(chosen: Iterable[Rule], context: CheckContext) -> list[Problem]:
-    return [problem for found in chosen for problem in found.apply(context)]
 
 
 def _guarded(config: RunConfig, guards: Iterable[Guard]) -> list[Problem]:

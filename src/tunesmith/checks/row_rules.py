@@ -34,7 +34,7 @@ def enough_is_supervised(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.answer_empty", "refuse", needs=("training", "template", "data"))
+@rule("check.answer_empty", "refuse", needs=("training", "probe", "data"))
 def answers_say_something(context: CheckContext) -> Iterator[Finding]:
     """Find answers of nothing but a stop token, beyond the share of rows that may be lost."""
     allowed = context.config.data.max_row_loss
@@ -50,7 +50,7 @@ def answers_say_something(context: CheckContext) -> Iterator[Finding]:
             )
 
 
-@rule("check.stop_token_untrained", "refuse", needs=("training", "template", "data"))
+@rule("check.stop_token_untrained", "refuse", needs=("training", "probe", "data"))
 def every_answer_ends_with_a_stop_token(context: CheckContext) -> Iterator[Finding]:
     """Find rows whose last trained token is no stop token, so that the model does not learn to stop there."""
     if context.config.template.train_on_prompt:

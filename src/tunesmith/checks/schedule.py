@@ -57,7 +57,8 @@ def plan_schedule(config: RunConfig, train: TokenStore) -> Schedule:
 
 def is_packing(config: RunConfig) -> bool:
     """Say whether several rows share one sequence: as asked, else in stage pt."""
-    return config.data.packing if config.data.packing is not None else config.run.stage == "pt"
+    data = config.data
+    return data.packing if data.packing is not None else data.neat_packing or config.run.stage == "pt"
 
 
 def _in_steps(every: float, total: int) -> int:

@@ -28,7 +28,7 @@ def control_tokens_are_known(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.answer_dropped", "refuse", needs=("training", "template"))
+@rule("check.answer_dropped", "refuse", needs=("training", "probe"))
 def answers_are_supervised(context: CheckContext) -> Iterator[Finding]:
     """Find a template whose supervised tokens do not hold the answer."""
     rendered = context.probe
@@ -43,7 +43,7 @@ def answers_are_supervised(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.stop_token_missing", "refuse", needs=("training", "template"))
+@rule("check.stop_token_missing", "refuse", needs=("training", "probe"))
 def answers_end_with_a_stop_token(context: CheckContext) -> Iterator[Finding]:
     """Find a template whose answers end without a trained stop token: the model would never stop talking."""
     rendered = context.probe

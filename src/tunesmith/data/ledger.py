@@ -108,12 +108,19 @@ class Ledger:
         return sum(group.count for _, group in self._lost())
 
     def check(self, max_row_loss: float) -> None:
-        """Refuse when a greater share of the rows is lost; rows left out by choice count on neither side."""
+        """Refuse when a greater share of the rows is lost; every row must have an outcome by now."""
         assert self.count() == self.num_rows, "every row has exactly one outcome"
+        problems = self.losses(max_row_loss)
+        if problems:
+            raise TunesmithError(problems)
+
+    def losses(self, max_row_loss: float) -> list[Problem]:
+        """Name the lost rows when they are too great a share; rows left out by choice count on neither side."""
         by_choice = self.count("dropped") - self.num_lost
         considered = self.num_rows - by_choice
-        if self.num_lost > max_row_loss * considered:
-            raise TunesmithError([self._lost_problem(key, group, considered) for key, group in self._lost()])
+        if self.num_lost <= max_row_loss * considered:
+            return []
+        return [self._lost_problem(key, group, considered) for key, group in self._lost()]
 
     def to_json(self) -> dict[str, Any]:
         """Give the whole ledger as JSON; at most 100 rows are listed for a reason, all are counted."""

@@ -141,7 +141,7 @@ class _Preparation:
         """Refuse when anything is wrong or too many rows are lost."""
         self._progress.close()
         if self._problems:
-            raise TunesmithError(self._problems)
+            raise TunesmithError([*self._problems, *self.ledger.losses(self._data.max_row_loss)])
         self.ledger.check(self._data.max_row_loss)
         if self._empty_parts:
             raise TunesmithError([_nothing_left(part, self.ledger) for part in self._empty_parts])

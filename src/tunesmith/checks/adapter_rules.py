@@ -1,0 +1,57 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about a run that continues a saved adapter: its shape comes from the adapter, not from the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig
+
+from tunesmith.checks.context import CheckContext
+from tunesmith.checks.rule import Finding, rule
+from tunesmith.models.adapter_files import read_adapter_config
+
+
+@rule("check.adapter_keys_ignored", "warn", needs=("training", "skeleton"))
+def adapter_keys_have_effect(context: CheckContext) -> Iterator[Finding]:
+    """Find LoRA keys that differ from the adapter that is continued; keys that repeat its values are boilerplate."""
+    config = context.config
+    adapters = config.model.adapter_name_or_path
+    if not adapters or not config.run.do_train or config.flat.get("create_new_adapter", False):
+        return
+    saved = _keys_of(read_adapter_config(Path(adapters[-1])))
+    ignored = {key: config.flat[key] for key, value in saved.items() if _differs(config.flat[key], value)}
+    ignored = {key: value for key, value in ignored.items() if config.is_set(key)}
+    if ignored:
+        shown = ", ".join(
+            f"{key} {_shown(value)} (the adapter has {_shown(saved[key])})" for key, value in ignored.items()
+        )
+        yield Finding(
+            message=f"The run continues the adapter {adapters[-1]}, so these keys have no effect: {shown}.",
+            remedy="Remove them, or write create_new_adapter: true to merge the adapter and train a fresh one.",
+            where=context.at(*ignored),
+        )
+
+
+def _keys_of(saved: LoraConfig) -> dict[str, Any]:
+    """The adapter's values under our keys; targets are compared only where they are names."""
+    targets = saved.target_modules
+    return {
+        "lora_rank": saved.r,
+        "lora_alpha": saved.lora_alpha,
+        "lora_target": tuple(sorted(targets)) if isinstance(targets, (list, set, tuple)) else None,
+        "additional_target": tuple(sorted(saved.modules_to_save)) if saved.modules_to_save else None,
+        "use_rslora": saved.use_rslora,
+        "use_dora": saved.use_dora,
+    }
+
+
+def _differs(given: Any, saved: Any) -> bool:
+    if isinstance(given, tuple):
+        return saved is not None and given != ("all",) and tuple(sorted(given)) != saved
+    return bool(given != saved)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
