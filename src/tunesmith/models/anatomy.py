@@ -35,3 +35,12 @@ def num_layers(model: nn.Module) -> int:
     """Count the decoder layers as the model's configuration does."""
     config: Any = base_model(model).config.get_text_config()
     return int(config.num_hidden_layers)
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Give the name and the list of the decoder layers."""
+    count = num_layers(model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name, module
+    raise AssertionError(f"no list of {count} layers in {type(model).__name__}")

@@ -1,0 +1,149 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapter folders in PEFT's format, safetensors only: adapter_config.json and adapter_model.safetensors.
+
+What the configuration asks for is checked before PEFT sees it: PEFT would import a named package, read pickles, ask a
+hub, or change the base model.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tunesmith.core.errors import TunesmithError, refusal
+from tunesmith.models.safetensors_file import read_headers
+from tunesmith.models.saved_weights import copy_values, header_of, refuse_damaged, refuse_non_finite
+
+ADAPTER = "default"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+# Initialisations that only choose the adapter's first values; most others also change the base weights.
+_PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal")
+_UNSUPPORTED_KEYS = ("layer_replication", "megatron_config", "loftq_config", "use_qalora", "alora_invocation_tokens")
+
+
+def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
+    """Give the trained adapter's tensors under their names on disk; they share memory with the model."""
+    tensors = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    return {name: tensors[name] for name in sorted(tensors)}
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write an adapter, or refuse one that is not finite; the same adapter gives the same bytes."""
+    tensors = adapter_tensors(model)
+    refuse_non_finite(tensors.items())
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    refuse_damaged(
+        read_headers(folder / WEIGHTS_FILE), {name: header_of(tensor) for name, tensor in stored.items()}, folder
+    )
+    text = json.dumps(_to_json(model.peft_config[ADAPTER]), indent=2, sort_keys=True)
+    (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_adapter_config(folder: Path) -> LoraConfig:
+    """Read the LoRA configuration of an adapter folder, or refuse what cannot be used faithfully."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise _no_adapter(folder)
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        kind = settings["peft_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unsupported(path, f"it is no adapter configuration ({error})") from error
+    if kind != "LORA":
+        raise _unsupported(path, f"it is of type {kind}, and only LoRA adapters are loaded so far")
+    known = {field.name for field in dataclasses.fields(LoraConfig)}
+    strange = sorted(key for key, value in settings.items() if key not in known and value)
+    changing = sorted(key for key in _UNSUPPORTED_KEYS if settings.get(key))
+    if settings.get("init_lora_weights") not in _PLAIN_STARTS:
+        changing.append(f"init_lora_weights: {settings['init_lora_weights']}")
+    if strange or changing:
+        raise _unsupported(path, f"it sets {', '.join([*strange, *changing])}, which is not supported")
+    taken = known - {"peft_type", "auto_mapping", "inference_mode"}
+    settings = {key: value for key, value in settings.items() if key in taken}
+    # The stored weights overwrite the start; "True" keeps PEFT from computing another one.
+    return LoraConfig(**{**settings, "init_lora_weights": True})
+
+
+def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """Read an adapter's tensors, or refuse pickles, damaged files and values that are not finite."""
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise _no_adapter(folder)
+    read_headers(path)
+    tensors: dict[str, Tensor] = load_file(path)
+    refuse_non_finite(tensors.items())
+    return tensors
+
+
+def copy_adapter(model: PeftModel, folder: Path) -> None:
+    """Copy an adapter's stored tensors into the model's adapter, in place; names and shapes must be the same."""
+    values, targets = read_adapter_weights(folder), adapter_tensors(model)
+    missing = sorted(targets.keys() - values.keys())
+    if missing:
+        raise refusal(
+            "tuner.adapter_mismatch",
+            f"{folder} lacks {len(missing)} tensors that its configuration promises for this model "
+            f"({', '.join(missing[:3])}).",
+            "Use the adapter with the base model it was trained on.",
+            key="adapter_name_or_path",
+            file=str(folder),
+        )
+    _refuse_other_shapes(values, targets, folder)
+    copy_values(values, targets, folder)
+
+
+def _refuse_other_shapes(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], folder: Path) -> None:
+    wrong = sorted(name for name in values if name not in targets or targets[name].shape != values[name].shape)
+    if wrong:
+        raise refusal(
+            "tuner.adapter_mismatch",
+            f"{folder} was trained on another model: {len(wrong)} of its tensors have no place of their shape here "
+            f"({', '.join(wrong[:3])}).",
+            "Use the adapter with the base model it was trained on.",
+            key="adapter_name_or_path",
+            file=str(folder),
+        )
+
+
+def _to_json(config: Any) -> dict[str, Any]:
+    values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    return {**values, "inference_mode": True}
+
+
+def _no_adapter(folder: Path) -> TunesmithError:
+    pickles = sorted(path.name for path in folder.glob("adapter_model.*") if path.suffix in (".bin", ".pt", ".pth"))
+    if pickles:
+        return refusal(
+            "security.pickle_refused",
+            f"{folder} holds its adapter only as a pickle ({pickles[0]}); reading those can run any code.",
+            "Save the adapter as safetensors where it was made.",
+            key="adapter_name_or_path",
+            file=str(folder / pickles[0]),
+        )
+    state = "has no adapter_config.json with adapter_model.safetensors" if folder.is_dir() else "does not exist"
+    return refusal(
+        "tuner.adapter_missing",
+        f"{folder} is no adapter folder: it {state}.",
+        "Point adapter_name_or_path at the output folder of a LoRA run, or at one of its checkpoints.",
+        key="adapter_name_or_path",
+        file=str(folder),
+    )
+
+
+def _unsupported(path: Path, reason: str) -> TunesmithError:
+    return refusal(
+        "tuner.adapter_unsupported",
+        f"{path} cannot be used: {reason}.",
+        "Merge it into its base model with the program that made it, and use the merged model.",
+        key="adapter_name_or_path",
+        file=str(path),
+    )

@@ -1,0 +1,51 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Merging a LoRA adapter into its base weights: in float32, module by module, exactly what the adapter computed."""
+
+import warnings
+from typing import Any
+
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers import PreTrainedModel
+
+from tunesmith.models.adapter_files import ADAPTER, adapter_tensors
+from tunesmith.models.saved_weights import refuse_non_finite
+
+
+def merge_adapter(model: nn.Module) -> PreTrainedModel:
+    """Fold the adapter into the base weights (each upcast to float32 meanwhile) and give the plain model."""
+    assert isinstance(model, PeftModel)
+    refuse_non_finite(adapter_tensors(model).items())
+    _untie_adapted_head(model)
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            _merge_layer(module)
+    tuner: Any = model.base_model
+    with warnings.catch_warnings():  # PEFT says that layers are merged already, and that the head is untied
+        warnings.simplefilter("ignore")
+        merged = tuner.merge_and_unload()
+    assert isinstance(merged, PreTrainedModel)
+    return merged
+
+
+def _merge_layer(layer: BaseTunerLayer) -> None:
+    base: Any = layer.get_base_layer()
+    dtype = base.weight.dtype
+    base.float()
+    layer.merge(safe_merge=True, adapter_names=[ADAPTER])
+    base.to(dtype)
+
+
+def _untie_adapted_head(model: PeftModel) -> None:
+    """Give head and embedding weights of their own when an adapter on one of them would change both."""
+    base: Any = model.get_base_model()
+    ends = [base.get_input_embeddings(), base.get_output_embeddings()]
+    if None in ends or not any(isinstance(end, BaseTunerLayer) for end in ends):
+        return
+    layers: list[Any] = [end.get_base_layer() if isinstance(end, BaseTunerLayer) else end for end in ends]
+    embedding, head = layers
+    if head.weight is embedding.weight:
+        head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=head.weight.requires_grad)
+        base.config.tie_word_embeddings = base.config.get_text_config().tie_word_embeddings = False

@@ -1,0 +1,103 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a tuner: which weights of a model are trained, how they are saved, loaded, merged and hidden.
+
+PEFT does the work underneath where it has the method. A tuner never sees data, losses or the trainer.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tunesmith.config.section import Section
+from tunesmith.core.errors import refusal
+from tunesmith.core.registry import Registry
+
+
+class Tuner(ABC):
+    """One way to train a model. Subclass, set `Params`, register with `@tuners.register("name")`."""
+
+    Params: ClassVar[type[Section]]
+
+    def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
+        """`seed` fixes the start of new weights; `pure_bf16` keeps trained weights in the model's own dtype."""
+        self.params = params
+        self.seed = seed
+        self.pure_bf16 = pure_bf16
+        self._base_values: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def attach(self, model: PreTrainedModel) -> nn.Module:
+        """Choose or add the weights to train, freeze the rest, and give the model to train."""
+
+    @abstractmethod
+    def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
+        """Put saved weights of this kind on a base model, to train on or only to use."""
+
+    @abstractmethod
+    def restore(self, model: nn.Module, folder: Path) -> None:
+        """Copy saved weights into a model that `attach` or `load` gave, in place."""
+
+    @abstractmethod
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the trained weights as safetensors into an existing folder, and check what was written."""
+
+    @abstractmethod
+    def merge(self, model: nn.Module) -> PreTrainedModel:
+        """Give a plain model that computes the same without this tuner's modules."""
+
+    def prepare(self, model: PreTrainedModel, adapters: Sequence[Path], *, is_trainable: bool) -> nn.Module:
+        """Build the model of a run from `adapter_name_or_path`: none here, tuners with adapters override this."""
+        assert not adapters, "configuration rules refuse adapters for this tuner"
+        return self.attach(model) if is_trainable else model
+
+    def remember_base(self, model: nn.Module) -> None:
+        """Keep the trained weights as they are now; call once before training when `base_view` will be needed."""
+        self._base_values = {name: parameter.detach().clone() for name, parameter in trained_parameters(model)}
+
+    @contextlib.contextmanager
+    def base_view(self, model: nn.Module) -> Iterator[None]:
+        """Let the model behave as it did at `remember_base` (no backward pass inside)."""
+        assert self._base_values, "remember_base was not called before training"
+        parameters = dict(trained_parameters(model))
+        trained = {name: parameters[name].data for name in self._base_values}
+        _point_at(parameters, self._base_values)
+        try:
+            yield
+        finally:
+            _point_at(parameters, trained)
+
+
+def _point_at(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    # Autocast keeps casts by tensor identity and would hand out those of the other values.
+    torch.clear_autocast_cache()
+    for name, value in values.items():
+        parameters[name].data = value
+
+
+def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """List the parameters that are trained, in the model's order."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def set_trained_dtype(model: nn.Module, *, pure_bf16: bool) -> None:
+    """Hold trained weights in float32 unless `pure_bf16`; half-precision weights lose small updates."""
+    if pure_bf16:
+        return
+    for _, parameter in trained_parameters(model):
+        parameter.data = parameter.data.float()
+
+
+def refuse_nothing_trained(model: nn.Module, reason: str, remedy: str) -> None:
+    """Refuse a model of which no weight would be trained."""
+    if not trained_parameters(model):
+        raise refusal("tuner.nothing_trained", f"No weight would be trained: {reason}.", remedy)
+
+
+tuners: Registry[type[Tuner]] = Registry("tuner", "tunesmith.models.tuners", code="config.tuner_unknown")
