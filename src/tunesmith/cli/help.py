@@ -88,7 +88,7 @@ def _key_lines(name: str, index: Index) -> list[str]:
         today = str(index.renamed[name]["to"])
         return [f"{name} is an older name of {today}.", "", *_key_lines(today.partition(".")[0], index)]
     if name in index.gone:
-        return [f"{name}: a key of an earlier release. {index.gone[name]['remedy']}"]
+        return [f"{name} is known, but has no use or equivalent here. {index.gone[name]['remedy']}"]
     if name in index.foreign:
         return [f"{name} is no key of tunesmith. {index.foreign[name]}"]
     names = [*index.known_names(), *VERBS, *error_table()]

@@ -11,7 +11,7 @@ from tunesmith import __version__
 from tunesmith.cli.faults import problems_of
 from tunesmith.cli.help import VERBS, overview, topic_json, topic_page, verb_page
 from tunesmith.cli.options import Options, read_options
-from tunesmith.cli.process import OFFLINE, run_in_child
+from tunesmith.cli.process import NO_TELEMETRY, run_in_child
 from tunesmith.cli.report import Outcome, show_outcome, show_problems
 from tunesmith.config.index import load_index
 from tunesmith.config.resolve import Command, Source, named_plugins, resolve
@@ -86,7 +86,7 @@ def _chat(options: Options) -> int:
     if options.wants_json:
         raise refusal("cli.json_refused", "chat is a conversation and has no JSON form.", "Leave --json out.")
     _check_keys(options)
-    os.environ.update({name: value for name, value in OFFLINE.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in NO_TELEMETRY.items() if name not in os.environ})
     result = import_by_name("tunesmith.jobs.chat").run(_load(options))
     return show_outcome(Outcome(result=result, warnings=collected_warnings()), wants_json=False)
 

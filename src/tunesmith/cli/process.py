@@ -29,8 +29,8 @@ _IS_WINDOWS = os.name == "nt"
 _STDERR = 2
 # Signals by which people and schedulers end a process.
 _ENDING_SIGNALS = frozenset({1, 2, 15})
-# No network and no telemetry unless the user's environment asks for it.
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+# Libraries send no telemetry unless the user's environment asks for it.
+NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 def run_in_child(job: Mapping[str, Any]) -> Outcome:
@@ -53,7 +53,7 @@ def _start(job_file: Path, outcome_file: Path) -> "subprocess.Popen[bytes]":
     group: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    environment = {**OFFLINE, **os.environ}
+    environment = {**NO_TELEMETRY, **os.environ}
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=_STDERR, env=environment, **group)
 
 

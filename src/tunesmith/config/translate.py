@@ -44,7 +44,8 @@ def _new_names_first(entries: Iterable[Entry], index: Index) -> list[Entry]:
 
 def _translate_one(entry: Entry, index: Index) -> Entry | Problem | None:
     if entry.key in index.renamed:
-        return _rename(entry, index.renamed[entry.key])
+        renamed = _rename(entry, index.renamed[entry.key])
+        return _translate_one(renamed, index) if isinstance(renamed, Entry) else renamed
     if entry.key in index.gone:
         return _gone(entry, index.gone[entry.key])
     if entry.key in index.foreign:
@@ -106,7 +107,7 @@ def _gone(entry: Entry, rule: Mapping[str, Any]) -> Problem | None:
         return None
     return Problem(
         code="config.key_gone",
-        message=f"{entry.key} is a key of an earlier release and has no equivalent.",
+        message=f"{entry.written_as or entry.key} has no equivalent.",
         remedy=rule["remedy"],
         where=entry.where(),
     )

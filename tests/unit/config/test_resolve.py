@@ -160,6 +160,8 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
     [
         ({"warmup_ratio": 3}, [("config.value_invalid", "warmup_ratio")]),
         ({"warmup_ratio": "much"}, [("config.value_invalid", "warmup_ratio")]),
+        ({"hf_auth_token": "secret"}, [("config.key_gone", "hf_auth_token")]),
+        ({"dataset_map_batch_size": 100}, []),
         ({"logging_dir": "logs"}, [("config.key_gone", "logging_dir")]),
         ({"save_safetensors": False}, [("config.key_gone", "save_safetensors")]),
         ({"save_safetensors": True}, []),
@@ -180,6 +182,9 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
         ({"flash_attn": "fa2"}, [("config.key_pending", "flash_attn")]),
         ({"flash_attn": True}, [("config.key_pending", "flash_attn")]),
         ({"dataset_dir": "REMOTE:a/b"}, [("config.key_pending", "dataset_dir")]),
+        ({"preprocessing_num_workers": 16, "overwrite_cache": True, "use_fast_tokenizer": False}, []),
+        ({"mix_strategy": "concat"}, []),
+        ({"mix_strategy": "interleave_over"}, [("config.key_pending", "mix_strategy")]),
         ({"deepspeed": None}, []),
         ({"deepspeed": "ds_z3_config.json"}, [("config.key_pending", "deepspeed")]),
         ({"quantization_method": "bitsandbytes"}, []),

@@ -17,7 +17,6 @@ class DataSection(Section):
     dataset: tuple[str, ...] = Field((), description="Training data: names from dataset_info.json, or file paths.")
     eval_dataset: tuple[str, ...] = Field((), description="Evaluation data: names or file paths.")
     dataset_dir: str | dict[str, Any] = Field("data", description="Folder that holds dataset_info.json.")
-    media_dir: str | None = Field(None, description="Folder of images, video and audio; unset: dataset_dir.")
     cutoff_len: int = Field(2048, ge=1, description="Longest row in tokens.")
     length_policy: Literal["refuse", "drop", "truncate_prompt"] = Field(
         "truncate_prompt", description="What happens to longer rows; answers are never cut."
@@ -26,11 +25,6 @@ class DataSection(Section):
         0.001, ge=0, le=1, description="Share of rows that may be lost (dropped, broken, answer cut) before refusing."
     )
     val_size: float = Field(0.0, ge=0, description="Evaluation rows taken from dataset: a share below 1, else a count.")
-    eval_on_each_dataset: bool = Field(False, description="Report the evaluation of each data set by itself.")
     max_samples: int | None = Field(None, ge=1, description="At most this many rows of each data set.")
-    mix_strategy: Literal["concat"] = Field("concat", description="How several data sets are mixed.")
     packing: bool | None = Field(None, description="Put several rows into one sequence; unset: true for stage pt.")
-    neat_packing: bool = Field(False, description="Packing; rows never see each other either way.")
-    overwrite_cache: bool = Field(False, description="Prepare the data again even if it was prepared before.")
-    preprocessing_batch_size: int = Field(1000, ge=1, description="Rows prepared at a time.")
-    preprocessing_num_workers: int | None = Field(None, ge=1, description="Processes that prepare the data.")
+    neat_packing: bool = Field(False, description="Packing in which also the texts of stage pt never see each other.")

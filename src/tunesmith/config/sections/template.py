@@ -17,6 +17,5 @@ class TemplateSection(Section):
     template: str | None = Field(None, description="Name of a chat template; unset: the model's own.")
     default_system: str | None = Field(None, description="System prompt of conversations that bring none.")
     enable_thinking: bool | None = Field(True, description="Whether a reasoning model thinks before it answers.")
-    tool_format: str | None = Field(None, description="Form of tool calls; unset: the template's own.")
     train_on_prompt: bool = Field(False, description="Train on the prompt's tokens too.")
     mask_history: bool = Field(False, description="Train on the last answer of a conversation only.")

@@ -77,7 +77,6 @@ class TrainingSection(Section):
     include_num_input_tokens_seen: bool | Literal["all", "non_padding", "no"] = Field(
         "no", description="Log the number of tokens read."
     )
-    include_effective_tokens_per_second: bool = Field(False, description="Log tokens per second without padding.")
     disable_tqdm: bool | None = Field(None, description="Show no progress line.")
 
     save_strategy: Literal["no", "steps", "epoch", "best"] = Field("steps", description="When to save a checkpoint.")
