@@ -7,6 +7,7 @@ Used by preparation, and by the preflight for its own look at all rows.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from tunesmith.data.kinds import to_kind
 from tunesmith.data.recognition import SAMPLE_ROWS, Reading, choose_reading
 from tunesmith.data.set_entry import SPLIT_PATTERN
 from tunesmith.data.sets import DataSet, find_sets
-from tunesmith.data.sources.base import Fault, Record, readers
+from tunesmith.data.sources.base import Fault, Record, file_type, readers
 
 Part = Literal["train", "eval"]
 
@@ -106,12 +107,20 @@ def _read_files(data_set: DataSet) -> tuple[list[tuple[RowRef, Record | Fault]],
     entries: list[tuple[RowRef, Record | Fault]] = []
     problems: list[Problem] = []
     for file in data_set.files:
-        for entry in readers.get(file.suffix.removeprefix("."))(file):
+        for entry in _read_file(file):
             if entry.row is None:
                 problems.append(_file_problem(data_set, file.as_posix(), entry))
             else:
                 entries.append((RowRef(dataset=data_set.name, file=file.as_posix(), row=entry.row), entry))
     return entries, problems
+
+
+def _read_file(file: Path) -> Iterator[Record | Fault]:
+    try:
+        yield from readers.get(file_type(file))(file)
+    except OSError as error:
+        remedy = "Check the permissions of the file and the disk it lies on."
+        yield Fault(code="data.file_unreadable", message=f"The file cannot be read: {error}.", remedy=remedy)
 
 
 def _read_row(source: RowRef, entry: Record | Fault, reading: Reading, kind: RowKind) -> Example | BadRow:

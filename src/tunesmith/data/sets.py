@@ -13,7 +13,7 @@ from typing import Any
 from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
 from tunesmith.core.names import nearest
 from tunesmith.data.set_entry import check_entry, hub_problem, read_info
-from tunesmith.data.sources.base import readers
+from tunesmith.data.sources.base import file_type, readers
 
 INFO_NAME = "dataset_info.json"
 
@@ -75,7 +75,7 @@ class _Info:
 
     def _unknown(self, name: str, key: str) -> TunesmithError:
         known = sorted(self.entries or {})
-        if Path(name).suffix.removeprefix(".") in readers.names() or "/" in name or "\\" in name:
+        if file_type(Path(name)) in readers.names() or "/" in name or "\\" in name:
             return refusal(
                 "data.file_missing",
                 f"The data file {name} does not exist, neither here nor in {self.folder.as_posix()}.",
@@ -127,11 +127,11 @@ class _Info:
 def _files_of(path: Path, name: str) -> tuple[Path, ...]:
     """Give a file itself, or the data files of a folder in order of name; they must be of one type."""
     if path.is_file():
-        readers.get(path.suffix.removeprefix("."))
+        readers.get(file_type(path))
         return (path,)
-    files = sorted(file for file in path.iterdir() if file.suffix.removeprefix(".") in readers.names())
+    files = sorted(file for file in path.iterdir() if file_type(file) in readers.names())
     files = [file for file in files if file.name != INFO_NAME]
-    types = sorted({file.suffix for file in files})
+    types = sorted({file_type(file) for file in files})
     if len(types) != 1:
         found = f"data files of several types ({', '.join(types)})" if types else "no data files"
         raise refusal(

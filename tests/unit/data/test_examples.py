@@ -5,6 +5,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import DatasetWriter
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem
@@ -41,3 +43,17 @@ def test_rows_of_a_folder_are_numbered_by_file(configure: Callable[..., RunConfi
         ("two", "a.txt", 1),
         ("three", "b.txt", 0),
     ]
+
+
+def test_a_file_that_cannot_be_opened_is_a_problem(
+    configure: Callable[..., RunConfig], dataset_writer: DatasetWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    dataset_writer.write("locked", [{"instruction": "a", "output": "b"}])
+    config = configure(dataset="locked.jsonl")
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("tunesmith.data.sets.read_info", lambda _: {})
+    (problem,) = [item for item in read_examples(config, kind="supervised") if isinstance(item, Problem)]
+    assert problem.code == "data.file_unreadable" and "Permission denied" in problem.message

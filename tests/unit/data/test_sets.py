@@ -129,7 +129,7 @@ def test_an_unknown_key_is_a_warning_and_other_entries_are_not_judged(folder: Pa
 def test_a_folder_of_mixed_types_is_refused(folder: Path) -> None:
     (folder / "many" / "3.csv").write_text("", encoding="utf-8")
     (problem,) = refused(folder, {"all": {"file_name": "many"}}, "all")
-    assert problem.code == "data.folder_unreadable" and ".csv, .jsonl" in problem.message
+    assert problem.code == "data.folder_unreadable" and "(csv, jsonl)" in problem.message
 
 
 @pytest.mark.parametrize("dataset_dir", ["ONLINE", "REMOTE:someone/sets"])

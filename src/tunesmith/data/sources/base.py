@@ -38,6 +38,11 @@ Reader = Callable[[Path], Iterator[Record | Fault]]
 readers: Registry[Reader] = Registry("file type", "tunesmith.data.sources", code="data.file_type_unknown")
 
 
+def file_type(path: Path) -> str:
+    """Give the name of the reader that a file's suffix asks for."""
+    return path.suffix.removeprefix(".").lower()
+
+
 def to_record(row: int, value: Any, line: int | None = None) -> Record | Fault:
     """Take an object as a record; anything else is a fault."""
     if isinstance(value, dict):

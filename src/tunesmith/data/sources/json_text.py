@@ -48,8 +48,31 @@ def _read_lines(path: Path) -> Iterator[Record | Fault]:
             if not raw.removeprefix(_BOM).strip():
                 continue
             text = decode(raw, row=row, line=line)
-            yield text if isinstance(text, Fault) else _parse_line(text, row, line)
+            entry = text if isinstance(text, Fault) else _parse_line(text, row, line)
+            if row == 0 and isinstance(entry, Fault) and _is_one_object(path):
+                yield _not_a_list(path)
+                return
+            yield entry
             row += 1
+
+
+def _is_one_object(path: Path) -> bool:
+    """Say whether the whole file is one object, written over several lines."""
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except ValueError:  # of JSON or of UTF-8
+        return False
+
+
+def _not_a_list(path: Path) -> Fault:
+    lists = [key for key, value in json.loads(path.read_bytes()).items() if isinstance(value, list)]
+    found = f"; its member {lists[0]!r} is a list" if lists else ""
+    return Fault(
+        code="data.row_malformed",
+        message=f"The file is one object; a list of objects is expected{found}.",
+        remedy="Write the records as a list, or one object a line.",
+        line=1,
+    )
 
 
 def _parse_line(text: str, row: int, line: int) -> Record | Fault:

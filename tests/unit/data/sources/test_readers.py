@@ -91,6 +91,13 @@ def test_a_broken_list_names_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_that_is_one_object_is_named_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"version": 1, "data": [{"a": 1}]}, indent=1), encoding="utf-8")
+    (fault,) = read(path)[1]
+    assert (fault.code, fault.row) == ("data.row_malformed", None) and "'data' is a list" in fault.message
+
+
 def test_elements_that_are_no_objects_are_faults(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('[{"a": 1}, 5, "x"]', encoding="utf-8")
