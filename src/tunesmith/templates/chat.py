@@ -109,10 +109,7 @@ def _load_frozen(tokenizer: PreTrainedTokenizerBase, folder: Path, variables: di
         facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     own = own_source(tokenizer)
     origin: Origin = "tokenizer" if own is not None and own.rstrip() == source.rstrip() else "frozen"
-    date = datetime.fromisoformat(facts["date"]) if "date" in facts else FIXED_DATE
-    return _build(
-        source, tokenizer, facts.get("name", "own"), origin, {**facts.get("variables", {}), **variables}, date=date
-    )
+    return _build(source, tokenizer, facts.get("name", "own"), origin, variables, frozen=facts)
 
 
 def _build(
@@ -122,16 +119,19 @@ def _build(
     origin: Origin,
     variables: dict[str, Any],
     *,
-    date: datetime = FIXED_DATE,
+    frozen: Mapping[str, Any] | None = None,
 ) -> ChatTemplate:
+    """Build a template; one that was saved keeps the date, variables and splitting it was trained with."""
     catalog = load_catalog()
+    saved = frozen or {}
     facts = TemplateFacts(
         name=name,
         origin=origin,
-        date=date,
-        variables=variables,
+        date=datetime.fromisoformat(saved["date"]) if "date" in saved else FIXED_DATE,
+        variables={**saved.get("variables", {}), **variables},
         kept_in_answers=catalog.kept_in_answers,
         implicit_stops=catalog.stops_between_turns,
+        split_answers=saved.get("split_answers", origin == "catalog"),
     )
     return JinjaTemplate(source, tokenizer, facts)
 

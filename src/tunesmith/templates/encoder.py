@@ -7,7 +7,7 @@ pipeline is used that differs in one thing: it knows its special tokens only und
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,34 +23,55 @@ from tunesmith.templates.messages import EscapedText
 
 _ALIAS = "\ufdd2"
 _FIRST_INDEX = 0xF0000
+# A token of its own at a place where no token may reach across; it is left out of the ids.
+_BREAK = "\ufdd4"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Token ids of a text and a way from character positions to token positions."""
+    """Token ids of a text and a way from character positions to token positions.
+
+    `encoding` is of the text with `shifts` applied, `control_ids` are added tokens in its numbering; its tokens at
+    `left_out` are no part of `ids`.
+    """
 
     ids: IntArray
     encoding: Encoding
     length: int
+    control_ids: frozenset[int]
     shifts: tuple[tuple[int, int], ...] = ()
+    left_out: tuple[int, ...] = ()
 
     def index_at(self, position: int) -> int:
         """Give the first token that starts at or after a character of the text."""
-        position = self._shifted(position)
+        index = self._first_from(self._shifted(position))
+        return index - bisect_left(self.left_out, index)
+
+    def is_inside_token(self, position: int) -> bool:
+        """Say whether one token holds the characters on both sides of a position.
+
+        Control tokens that take the white space around them along do not count.
+        """
+        index = self.encoding.char_to_token(self._shifted(position)) if position else None
+        if index is None or self.encoding.ids[index] in self.control_ids:
+            return False
+        span = self.encoding.token_to_chars(index)
+        return span is not None and span[0] < self._shifted(position)
+
+    def _first_from(self, position: int) -> int:
+        count = len(self.encoding)
         while position < self.length:
             index = self.encoding.char_to_token(position)
-            if index is not None:
-                return self._not_before(index, position)
-            position += 1  # The tokenizer dropped this character.
-        return len(self.ids)
-
-    def _not_before(self, index: int, position: int) -> int:
-        while index < len(self.ids):
-            span = self.encoding.token_to_chars(index)
-            if span is not None and span[0] >= position:
-                break
-            index += 1
-        return index
+            if index is None:
+                position += 1  # The tokenizer dropped this character.
+                continue
+            while index < count:
+                span = self.encoding.token_to_chars(index)
+                if span is not None and span[0] >= position:
+                    break
+                index += 1
+            return index
+        return count
 
     def _shifted(self, position: int) -> int:
         place = bisect_right(self.shifts, (position, 1 << 62)) - 1
@@ -84,7 +105,7 @@ class TextEncoder:
 
     def encode_many(self, texts: Sequence[EscapedText]) -> list[Encoded]:
         """Encode renderings in one call of the tokenizer."""
-        ordinary = [index for index, text in enumerate(texts) if not text.plain]
+        ordinary = [index for index, text in enumerate(texts) if not text.plain and not text.breaks]
         encodings = self._pipeline.encode_batch([texts[index].text for index in ordinary], add_special_tokens=False)
         by_index = dict(zip(ordinary, encodings, strict=True))
         return [
@@ -97,17 +118,24 @@ class TextEncoder:
         return text in self.added_tokens
 
     def _ordinary(self, encoding: Encoding, length: int) -> Encoded:
-        return Encoded(ids=_translated(encoding.ids, self._pipeline_changes), encoding=encoding, length=length)
+        ids = _translated(encoding.ids, self._pipeline_changes)
+        return Encoded(ids=ids, encoding=encoding, length=length, control_ids=self._pipeline_added)
 
     def _escaped(self, text: EscapedText) -> Encoded:
         aliased, shifts = self._with_aliases(text)
         encoding = self._alias_pipeline.encode(aliased, add_special_tokens=False)
-        ids = _translated(encoding.ids, self._alias_changes)
-        encoded = Encoded(ids=ids, encoding=encoding, length=len(aliased), shifts=tuple(shifts))
-        special = {self.added_tokens[token] for token in self.special_tokens}
+        left_out = [index for index, token in enumerate(encoding.ids) if token == self._break_id]
+        encoded = Encoded(
+            ids=_translated([token for token in encoding.ids if token != self._break_id], self._alias_changes),
+            encoding=encoding,
+            length=len(aliased),
+            control_ids=self._alias_added,
+            shifts=tuple(shifts),
+            left_out=tuple(left_out),
+        )
         for start, end in text.plain:
             inside = encoded.ids[encoded.index_at(start) : encoded.index_at(end)]
-            if special.intersection(inside.tolist()):
+            if self._special_ids.intersection(inside.tolist()):
                 raise refusal(
                     "template.special_text_unescapable",
                     f"The text {text.text[start:end]!r} in a message cannot be tokenised as plain text here: the "
@@ -117,22 +145,44 @@ class TextEncoder:
         return encoded
 
     def _with_aliases(self, text: EscapedText) -> tuple[str, list[tuple[int, int]]]:
-        """Write the template's own special tokens as aliases; say how positions after each shift."""
+        """Write the template's own special tokens as aliases, and breaks; say how far positions shift behind each."""
         pieces: list[str] = []
         shifts: list[tuple[int, int]] = []
-        shift = position = 0
-        for start, end in [*text.plain, (len(text.text), len(text.text))]:
-            for match in self._special_pattern.finditer(text.text, position, start):
-                pieces += [text.text[position : match.start()], self._alias(match.group())]
-                position = match.end()
-                shift += len(pieces[-1]) - len(match.group())
-                shifts.append((position, shift))
-            pieces.append(text.text[position:end])
+        position = shift = 0
+        for start, end, alias in self._replacements(text):
+            pieces += [text.text[position:start], alias]
             position = end
+            shift += len(alias) - (end - start)
+            shifts.append((end, shift))
+        pieces.append(text.text[position:])
         return "".join(pieces), shifts
 
+    def _replacements(self, text: EscapedText) -> list[tuple[int, int, str]]:
+        """List what the alias pipeline reads in place of parts of the text: start, end, alias."""
+        found = [(place, place, _BREAK) for place in text.breaks]
+        position = 0
+        for start, end in [*text.plain, (len(text.text), len(text.text))]:
+            for match in self._special_pattern.finditer(text.text, position, start):
+                found.append((match.start(), match.end(), self._alias(match.group())))
+            position = end
+        return sorted(found, key=lambda item: item[:2])
+
     def _alias(self, token: str) -> str:
-        return _ALIAS + chr(_FIRST_INDEX + self.special_tokens.index(token))
+        return _ALIAS + chr(_FIRST_INDEX + self._special_index[token])
+
+    @cached_property
+    def _special_index(self) -> dict[str, int]:
+        return {token: index for index, token in enumerate(self.special_tokens)}
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(self.added_tokens[token] for token in self.special_tokens)
+
+    @cached_property
+    def _break_id(self) -> int:
+        index = self._alias_pipeline.token_to_id(_BREAK)
+        assert index is not None
+        return index
 
     @cached_property
     def _pipeline(self) -> Tokenizer:
@@ -144,12 +194,20 @@ class TextEncoder:
         return self._changed_ids(self._pipeline, [token.content for _, token in self._added])
 
     @cached_property
+    def _pipeline_added(self) -> frozenset[int]:
+        return frozenset(self._pipeline.get_added_tokens_decoder())
+
+    @cached_property
+    def _alias_added(self) -> frozenset[int]:
+        return frozenset(self._alias_pipeline.get_added_tokens_decoder())
+
+    @cached_property
     def _alias_tokens(self) -> list[AddedToken]:
         return [self._aliased(token) if token.special else token for _, token in self._added]
 
     @cached_property
     def _alias_pipeline(self) -> Tokenizer:
-        return self._build(self._alias_tokens)
+        return self._build([*self._alias_tokens, AddedToken(_BREAK, normalized=False, special=True)])
 
     @cached_property
     def _alias_changes(self) -> dict[int, int]:

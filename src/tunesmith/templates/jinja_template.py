@@ -38,7 +38,9 @@ class TemplateFacts:
     """What goes with a template's text: its name, the date it prints, its variables and known stop tokens.
 
     `kept_in_answers` are special tokens that stay tokens in assistant content; `implicit_stops` are headers of the next
-    turn that end an answer where the template writes no stop.
+    turn that end an answer where the template writes no stop. With `split_answers` no token reaches across the start of
+    an answer, so that training continues exactly the prompt that is served; without it ids are always those of
+    `apply_chat_template`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class TemplateFacts:
     variables: Mapping[str, Any] = field(default_factory=dict)
     kept_in_answers: tuple[str, ...] = ()
     implicit_stops: tuple[str, ...] = ()
+    split_answers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,11 @@ class _Draft:
     text: EscapedText
     found: FoundTurns | None
     offset: int
+    is_prompt: bool
+
+    def starts(self) -> list[int]:
+        """Give where answers start in the text."""
+        return [self.text.position(turn.start) for turn in self.found.located.turns] if self.found else []
 
 
 class JinjaTemplate(ChatTemplate):
@@ -78,7 +86,7 @@ class JinjaTemplate(ChatTemplate):
             implicit_stops=facts.implicit_stops,
             kept=facts.kept_in_answers,
         )
-        self._finder = TurnFinder(self._locator)
+        self.finder = TurnFinder(self._locator)
 
     def render(
         self,
@@ -89,7 +97,7 @@ class JinjaTemplate(ChatTemplate):
     ) -> Rendered:
         rules = policy or TrainPolicy()
         draft = self._draft(conversation, rules, add_generation_prompt)
-        return self._finish(draft, self._encoder.encode(draft.text), rules)
+        return self._finish(*self._split(draft, self._encoder.encode(draft.text)), rules)
 
     def render_many(
         self,
@@ -107,7 +115,7 @@ class JinjaTemplate(ChatTemplate):
             except TunesmithError as error:
                 results[index] = error
         for index, draft, encoded in self._encode_drafts(drafts, results):
-            results[index] = self._finish(draft, encoded, rules)
+            results[index] = self._finish(*self._split(draft, encoded), rules)
         return [result for result in results if result is not None]
 
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
@@ -214,13 +222,15 @@ class JinjaTemplate(ChatTemplate):
             conversation, self._escaper, default_system=policy.default_system, call_style=self._style_for(conversation)
         )
         tools = to_tools(conversation, self._escaper)
-        found = None if is_prompt else self._finder.find(dialogue, tools)
-        text = without_marks(self._render_dialogue(dialogue, tools, True)) if found is None else found.located.text
+        needs_turns = not is_prompt or (self.facts.split_answers and any(m["role"] == "assistant" for m in dialogue))
+        found = self.finder.find(dialogue, tools) if needs_turns else None
+        prompt = without_marks(self._render_dialogue(dialogue, tools, True)) if is_prompt else None
         return _Draft(
             conversation=conversation,
-            text=self._escaper.reveal(text),
+            text=self._escaper.reveal(prompt if prompt is not None else found.located.text if found else ""),
             found=found,
             offset=len(dialogue) - len(conversation.messages),
+            is_prompt=is_prompt,
         )
 
     def _style_for(self, conversation: Conversation) -> CallStyle:
@@ -249,9 +259,19 @@ class JinjaTemplate(ChatTemplate):
                     results[index] = error
             return done
 
+    def _split(self, draft: _Draft, encoded: Encoded) -> tuple[_Draft, Encoded]:
+        """Encode once more with breaks where a token reaches from a header into an answer."""
+        if not self.facts.split_answers:
+            return draft, encoded
+        breaks = tuple(place for place in draft.starts() if encoded.is_inside_token(place))
+        if not breaks:
+            return draft, encoded
+        split = replace(draft, text=replace(draft.text, breaks=breaks))
+        return split, self._encoder.encode(split.text)
+
     def _finish(self, draft: _Draft, encoded: Encoded, policy: TrainPolicy) -> Rendered:
         ids = encoded.ids
-        if draft.found is None:
+        if draft.is_prompt or draft.found is None:
             return Rendered(text=draft.text.text, input_ids=ids, weights=np.zeros(len(ids), dtype=np.float32))
         turns = draft.found.located.turns
         weights = np.full(len(ids), 1.0 if policy.train_on_prompt else 0.0, dtype=np.float32)
@@ -264,7 +284,7 @@ class JinjaTemplate(ChatTemplate):
             if turn.appended is not None:
                 ids, weights = self._append(ids, weights, turn.appended, weight)
                 text += turn.appended
-        return Rendered(text=text, input_ids=ids, weights=weights, notes=_notes(draft))
+        return Rendered(text=text, input_ids=ids, weights=weights, notes=_notes(draft, encoded))
 
     def _append(
         self, ids: np.ndarray[Any, np.dtype[np.int32]], weights: FloatArray, stop: str, weight: float
@@ -273,11 +293,15 @@ class JinjaTemplate(ChatTemplate):
         return np.append(ids, np.int32(stop_id)), np.append(weights, np.float32(weight))
 
 
-def _notes(draft: _Draft) -> tuple[str, ...]:
+def _notes(draft: _Draft, encoded: Encoded) -> tuple[str, ...]:
     assert draft.found is not None
     messages = draft.conversation.messages
     dropped = [index - draft.offset for index in draft.found.dropped if index >= draft.offset]
-    return tuple(f"The template does not render message {index} ({messages[index].role})." for index in dropped)
+    melted = [number for number, place in enumerate(draft.starts()) if encoded.is_inside_token(place)]
+    return (
+        *(f"The template does not render message {index} ({messages[index].role})." for index in dropped),
+        *(f"The start of answer {number} is one token with its header and is not trained." for number in melted),
+    )
 
 
 def _inputs(messages: Dialogue, tools: list[Any] | None, is_prompt: bool) -> dict[str, Any]:

@@ -39,11 +39,13 @@ class CallStyle:
 class EscapedText:
     """A rendered text and the ranges in it that must be tokenised as plain text.
 
-    `shifts` says how far positions behind a place of the text with placeholders have moved.
+    No token may reach across `breaks`. `shifts` says how far positions behind a place of the text with placeholders
+    have moved.
     """
 
     text: str
     plain: tuple[tuple[int, int], ...] = ()
+    breaks: tuple[int, ...] = ()
     shifts: tuple[tuple[int, int], ...] = ()
 
     def position(self, hidden: int) -> int:

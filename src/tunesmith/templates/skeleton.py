@@ -90,7 +90,11 @@ class TurnFinder:
             located = skeleton.fill(text, _values(dialogue))
             if located is not None:
                 return FoundTurns(located=located, dropped=skeleton.dropped)
-        return FoundTurns(located=self._locator.locate(dialogue, tools))
+        return FoundTurns(located=self.search(dialogue, tools))
+
+    def search(self, dialogue: Dialogue, tools: list[Any] | None) -> Located:
+        """Find the turns of a conversation by itself, without its shape."""
+        return self._locator.locate(dialogue, tools)
 
     def _skeleton(self, shape: str, dialogue: Dialogue, tools: list[Any] | None) -> _Skeleton | None:
         if shape not in self._skeletons:
