@@ -68,7 +68,9 @@ def _folder_of(config: RunConfig | None) -> Path | None:
 
 def _end_with_parent() -> None:
     # The parent holds the other end of stdin open; when it is gone, nobody will take the result or stop the job.
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held by a thread that waits, would stop the interpreter from ending.
+    while os.read(0, 1):
+        pass
     if hasattr(os, "killpg"):
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(int(ExitCode.INTERRUPTED))

@@ -14,19 +14,18 @@ from tunesmith.training.output_folder import decide_begin
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Run the preflight; refuse with all its refusals, and keep its warnings."""
-    trains = config.job == "train" and config.run.do_train
-    report = run_preflight(config, guards=[_look_at_output_folder] if trains else [])
+    would_write = config.job == "train" and config.run.do_train
+    report = run_preflight(config, guards=[look_at_output_folder] if would_write else [])
     result = {"job": config.job, "report": report.to_json()}
-    for problem in report.problems:
-        if problem.severity == "warn":
-            emit_warning(problem)
-    refusals = [problem for problem in report.problems if problem.severity == "refuse"]
-    if refusals:
-        raise TunesmithError(refusals, result=result)
+    for problem in report.warnings:
+        emit_warning(problem)
+    if report.refusals:
+        raise TunesmithError(report.refusals, result=result)
     return result
 
 
-def _look_at_output_folder(config: RunConfig) -> None:
+def look_at_output_folder(config: RunConfig) -> None:
+    """Refuse a folder in which the run could not begin; nothing is written."""
     run = config.run
     folder = Path(run.output_dir or "").expanduser()
     decide_begin(folder, resume=run.resume_from_checkpoint, overwrite=run.overwrite_output_dir)

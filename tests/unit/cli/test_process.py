@@ -64,6 +64,7 @@ return {"seed": config.run.seed, "torch": "torch" in sys.modules, "folder": fold
     assert captured.out == ""
     assert "noise of a library" in captured.err
     assert "noise of its C part" in captured.err
+    assert "Fatal Python error" not in captured.err
 
 
 def test_coded_errors_come_back_with_what_was_found(folder: Path) -> None:
