@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from torch import nn
 from transformers import TrainingArguments
 
@@ -56,8 +57,16 @@ class Forecast:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How many checkpoints are kept, and the bytes of tokenizer and template beside every set of weights."""
+
+    keep: int | None = None
+    side_bytes: int = 0
+
+
 def make_forecast(
-    model: nn.Module, store: TokenStore, plan: PlanRules, args: TrainingArguments, *, keep: int | None
+    model: nn.Module, store: TokenStore, plan: PlanRules, args: TrainingArguments, *, saving: Saving
 ) -> Forecast:
     """Count what a run will do."""
     micro_batches = len(plan_epoch(store.lengths, plan, epoch=0))
@@ -67,8 +76,8 @@ def make_forecast(
     trained = sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad)
     loaded = sum(weight.numel() * weight.element_size() for weight in weights)
     optimizer = 0 if args.save_only_model else _OPTIMIZER_FACTOR * trained
-    # An adapter or a few layers are saved alone only where they are few; a mostly trained model is saved whole.
-    saved = loaded if trained * 2 > loaded else trained
+    saved = trained if isinstance(model, PeftModel) else loaded  # other tuners save the whole model
+    saved += saving.side_bytes
     return Forecast(
         rows=len(store),
         tokens=int(store.lengths.sum()),
@@ -76,7 +85,7 @@ def make_forecast(
         longest_row=int(store.lengths.max(initial=0)),
         steps=steps,
         steps_of_epoch=of_epoch,
-        checkpoints=count_checkpoints(args, steps, of_epoch, keep=keep),
+        checkpoints=count_checkpoints(args, steps, of_epoch, keep=saving.keep),
         bytes_of_checkpoint=saved + optimizer,
         bytes_of_result=saved,
         bytes_in_memory=loaded + trained * (1 + _OPTIMIZER_FACTOR),

@@ -52,7 +52,7 @@ def forbidding_differences(saved: Mapping[str, Any], current: RunRecord) -> list
     now = current.to_json()
     before, after = saved["config"], now["config"]
     keys = [name for name in sorted(set(before) & set(after)) if name not in changeable_keys()]
-    lines = [_difference(name, before[name], after[name]) for name in keys if before[name] != after[name]]
+    lines = [_difference(name, before[name], after[name]) for name in keys if _differ(before[name], after[name])]
     prints = sorted(set(saved["fingerprints"]) | set(now["fingerprints"]))
     for name in prints:
         old, new = saved["fingerprints"].get(name), now["fingerprints"].get(name)
@@ -78,6 +78,11 @@ def changeable_keys() -> frozenset[str]:
     """Read the keys that may differ between a checkpoint and the run that resumes it."""
     text = resources.files("tunesmith.training").joinpath("resume_keys.yaml").read_text(encoding="utf-8")
     return frozenset(name for names in yaml.safe_load(text).values() for name in names)
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Compare values of a key; an empty list or text says as much as none."""
+    return bool((before or None) != (after or None)) if not isinstance(before, bool | int | float) else before != after
 
 
 def _difference(name: str, before: Any, after: Any) -> str:

@@ -1,0 +1,206 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the parts of a training run together: model and tuner, layout and choices, the trainer with its callbacks.
+
+Nothing here writes to the output folder.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainingArguments
+
+from tunesmith.checks.context import Parts
+from tunesmith.checks.schedule import is_packing
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import refusal
+from tunesmith.core.progress import say
+from tunesmith.core.types import LayoutKind
+from tunesmith.data.plan import PlanRules
+from tunesmith.models.attention.packing import can_pack, self_test
+from tunesmith.models.coverage import coverage
+from tunesmith.models.head import check_head
+from tunesmith.models.load import load_model
+from tunesmith.models.tuners.base import Tuner, tuners
+from tunesmith.objectives.base import objectives
+from tunesmith.templates.tokenizer import padding_id
+from tunesmith.training.arguments import build_arguments, training_device
+from tunesmith.training.callbacks.flow import EarlyStopping, RunClock, StopWhenInterrupted, WeightGuard
+from tunesmith.training.callbacks.log_file import LogFile
+from tunesmith.training.callbacks.progress_line import ProgressLine
+from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.interrupt import InterruptFlag
+from tunesmith.training.precision import choose_dtype
+from tunesmith.training.record import RunRecord
+from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
+
+# flash_attn → attention implementation of the loaded model.
+_ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
+# Files of a model folder that make its tokenizer; they are copied, because writing a loaded one may change its ids.
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltModel:
+    """The model of a run, its tuner, and how its rows are laid out."""
+
+    model: nn.Module
+    tuner: Tuner
+    layout: LayoutKind
+    choices: Mapping[str, Any]
+    coverage: Mapping[str, Any]
+
+
+def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, Any] | None) -> BuiltModel:
+    """Load the model, attach the tuner, and choose the layout, or repeat the choices of a checkpoint."""
+    assert parts.folder is not None
+    device = training_device(config.run)
+    dtype = choose_dtype(config.training, trains_all=config.run.finetuning_type == "full", device=device)
+    base = load_model(parts.folder, dtype=dtype, attention=_ATTENTION[config.model.flash_attn], device=device)
+    check_head(base)
+    kind = tuners.get(config.run.finetuning_type)
+    tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
+    adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
+    model = tuner.prepare(base, adapters, is_trainable=config.run.do_train)
+    layout = choose_layout(model, saved_choices)
+    report = coverage(model)
+    if config.run.do_train:
+        say(report.table())
+    choices = {
+        "layout": layout,
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }
+    return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
+
+
+def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> LayoutKind:
+    """Pack rows where the model computes the same packed, or repeat the choice of a checkpoint."""
+    is_allowed, reason = can_pack(model)
+    if saved_choices is not None:
+        saved: LayoutKind = saved_choices["layout"]
+        if saved == "packed" and not is_allowed:
+            raise refusal(
+                "checkpoint.choice_unrepeatable",
+                f"The checkpoint was trained on packed rows, which cannot be repeated here: {reason}.",
+                "Continue with the settings and versions of the first start, or start anew.",
+                key="resume_from_checkpoint",
+            )
+        return saved
+    if not is_allowed:
+        say(f"Rows are padded, not packed: {reason}.")
+        return "padded"
+    trial = self_test(model)
+    say(f"Rows are {'packed without padding' if trial.is_equal else 'padded'}: {trial.reason}.")
+    return "packed" if trial.is_equal else "padded"
+
+
+def run_arguments(config: RunConfig, *, has_evaluation: bool) -> TrainingArguments:
+    """Build transformers' arguments of a run."""
+    return build_arguments(config.training, config.run, config.model, has_evaluation=has_evaluation)
+
+
+def plan_rules(config: RunConfig, args: TrainingArguments) -> PlanRules:
+    """Give the rules of the batch plan."""
+    run, data, training = config.run, config.data, config.training
+    return PlanRules(
+        seed=run.data_seed if run.data_seed is not None else run.seed,
+        batch_rows=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        world_size=args.world_size,
+        pack_tokens=data.cutoff_len if is_packing(config) else None,
+        shuffle=not training.disable_shuffling,
+        drop_last=training.dataloader_drop_last,
+    )
+
+
+def build_trainer(
+    config: RunConfig, parts: Parts, built: BuiltModel, record: RunRecord, *, flag: InterruptFlag
+) -> TunesmithTrainer:
+    """Build the trainer with its callbacks, or refuse settings that cannot work with these parts."""
+    assert parts.data is not None and parts.tokenizer is not None
+    training, folder = config.training, Path(config.run.output_dir or "")
+    args = run_arguments(config, has_evaluation=bool(parts.data.evals))
+    objective = objectives.get(config.run.stage)
+    trainer = TunesmithTrainer(
+        TrainerParts(
+            model=built.model,
+            tuner=built.tuner,
+            objective=objective(config.part(objective.Params)),
+            train=parts.data.train,
+            evals=parts.data.evals,
+            plan=plan_rules(config, args),
+            layout=built.layout,
+            pad_id=padding_id(parts.tokenizer),
+            checkpoints=Checkpoints(folder=folder, record=record, keep=training.save_total_limit),
+            write_side_files=partial(write_side_files, parts),
+            compute_accuracy=training.compute_accuracy,
+            reported_tokens=reported_tokens(training.include_num_input_tokens_seen),
+        ),
+        args,
+    )
+    refuse_unknown_metric(trainer)
+    callbacks: list[TrainerCallback] = [RunClock(trainer), WeightGuard(trainer), LogFile(trainer, folder)]
+    if not training.disable_tqdm:
+        callbacks.append(ProgressLine(trainer))
+    if training.early_stopping_steps is not None:
+        callbacks.append(EarlyStopping(trainer, patience=training.early_stopping_steps))
+    for callback in [*callbacks, StopWhenInterrupted(flag)]:
+        trainer.add_callback(callback)
+    return trainer
+
+
+def reported_tokens(setting: bool | str) -> Any:
+    """Read `include_num_input_tokens_seen`: a truth value stands for all or no."""
+    return {True: "all", False: "no"}.get(setting, setting) if isinstance(setting, bool) else setting
+
+
+def refuse_unknown_metric(trainer: TunesmithTrainer) -> None:
+    """Refuse a metric that decides about checkpoints but is never reported."""
+    metric = trainer.args.metric_for_best_model
+    if metric is None or not trainer.parts.evals:
+        return
+    known = trainer.eval_metric_names()
+    if metric not in known and f"eval_{metric}" not in known:
+        raise refusal(
+            "training.metric_unknown",
+            f"metric_for_best_model is {metric}, but evaluations report {', '.join(sorted(known))}.",
+            "Choose one of those; compute_accuracy: true adds the accuracy.",
+            key="metric_for_best_model",
+        )
+
+
+def write_side_files(parts: Parts, folder: Path) -> None:
+    """Put tokenizer and template beside trained weights, so that they are served as they were trained."""
+    for path in tokenizer_files(parts):
+        shutil.copyfile(path, folder / path.name)
+    if parts.template is not None:
+        parts.template.save(folder)
+
+
+def tokenizer_files(parts: Parts) -> list[Path]:
+    """List the files of the model folder that make its tokenizer."""
+    assert parts.folder is not None
+    return [parts.folder / name for name in _TOKENIZER_FILES if (parts.folder / name).is_file()]
+
+
+def side_bytes(parts: Parts) -> int:
+    """Count the bytes that go beside every set of trained weights."""
+    return sum(path.stat().st_size for path in tokenizer_files(parts))

@@ -1,0 +1,209 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The job of `tunesmith train`: checks a run, puts it together, trains or evaluates, saves, and reports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from tunesmith.checks.context import Parts
+from tunesmith.checks.preflight import run_preflight
+from tunesmith.config.run import RunConfig
+from tunesmith.core.files import write_text_atomic
+from tunesmith.core.progress import format_seconds, say
+from tunesmith.core.report import emit_warning
+from tunesmith.core.types import Completion
+from tunesmith.jobs.assembly import BuiltModel, build_model, build_trainer, plan_rules, run_arguments, side_bytes
+from tunesmith.jobs.fingerprints import run_fingerprints
+from tunesmith.jobs.forecast import Forecast, Saving, make_forecast, refuse_short_disk
+from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
+from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
+from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
+from tunesmith.templates.tokenizer import padding_id
+from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers
+from tunesmith.training.interrupt import InterruptFlag
+from tunesmith.training.lock import hold_lock
+from tunesmith.training.output_folder import Begin, decide_begin
+from tunesmith.training.record import RunRecord, installed_versions
+from tunesmith.training.trainer import TRAINER_STATE, TunesmithTrainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that has passed its checks: its parts, how it begins, and the record that its checkpoints carry."""
+
+    config: RunConfig
+    parts: Parts
+    begin: Begin
+    record: RunRecord
+
+    @property
+    def folder(self) -> Path:
+        """Output folder."""
+        return self.begin.folder
+
+
+def run(config: RunConfig) -> dict[str, Any]:
+    """Train as configured (or only evaluate), and give what came of it."""
+    prepared = prepare_run(config)
+    set_seed(config.run.seed)
+    choices = compare_with_checkpoint(prepared.begin, prepared.record)
+    built = build_model(config, prepared.parts, saved_choices=choices)
+    prepared = with_choices(prepared, built)
+    if not config.run.do_train:
+        return evaluate_only(prepared, built)
+    warn_of_machine(prepared.begin, prepared.record)
+    forecast = announce(prepared, built)
+    prepared.begin.apply(say)
+    with hold_lock(prepared.folder):
+        clear_leftovers(prepared.folder)
+        write_text_atomic(prepared.folder / CONFIG_FILE, prepared.record.config_text)
+        return train(prepared, built, forecast)
+
+
+def prepare_run(config: RunConfig) -> Prepared:
+    """Ask all preflight rules and decide how the run begins; nothing is written yet."""
+    folder = Path(config.run.output_dir or "").expanduser()
+    begins: list[Begin] = []
+
+    def look_at_folder(config: RunConfig) -> None:
+        run = config.run
+        begins.append(decide_begin(folder, resume=run.resume_from_checkpoint, overwrite=run.overwrite_output_dir))
+
+    report = run_preflight(config, guards=[look_at_folder] if config.run.do_train else [])
+    report.raise_if_refused()
+    for problem in report.warnings:
+        emit_warning(problem)
+    adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
+    record = RunRecord(
+        config=dict(config.flat),
+        config_text=config.to_yaml(),
+        fingerprints=run_fingerprints(report.parts, adapters),
+        choices={},
+        versions=installed_versions(),
+    )
+    begin = begins[0] if begins else Begin(folder=folder)
+    return Prepared(config=config, parts=report.parts, begin=begin, record=record)
+
+
+def with_choices(prepared: Prepared, built: BuiltModel) -> Prepared:
+    """Add what was decided for the user to the record, and to the saved configuration as comments."""
+    lines = [f"# decided for this run: {name}: {value}" for name, value in built.choices.items()]
+    text = prepared.record.config_text + "\n".join(lines) + "\n"
+    return replace(prepared, record=replace(prepared.record, choices=built.choices, config_text=text))
+
+
+def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
+    """Tell what the run will do, before it does anything; refuse a disk that is too small for it."""
+    data = prepared.parts.data
+    assert data is not None and data.train is not None
+    say(data.ledger.table())
+    args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
+    saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
+    forecast = make_forecast(built.model, data.train, plan_rules(prepared.config, args), args, saving=saving)
+    for line in forecast.lines():
+        say(line)
+    refuse_short_disk(forecast, prepared.folder)
+    return forecast
+
+
+def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str, Any]:
+    """Train to the end, save, evaluate, compare sample answers, and report."""
+    answerer, prompts = sample_prompts(prepared)
+    before = answerer.answer(built.model, prompts)
+    flag = InterruptFlag()
+    trainer = build_trainer(prepared.config, prepared.parts, built, prepared.record, flag=flag)
+    checkpoint = prepared.begin.checkpoint
+    if checkpoint is not None:
+        say(f"Continuing from {checkpoint}.")
+    with flag.listen():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    trainer.check_weights()
+    publish_model(trainer, prepared.folder)
+    metrics = train_metrics(trainer, prepared.config.training)
+    write_metrics(prepared.folder, "train", metrics)
+    evaluation = final_evaluation(trainer, prepared)
+    if evaluation:
+        write_metrics(prepared.folder, "eval", {**evaluation, "epoch": trainer.state.epoch})
+    trainer.state.save_to_json(str(prepared.folder / TRAINER_STATE))
+    plots = write_plots(trainer, prepared.folder) if prepared.config.run.plot_loss else []
+    samples = compare_samples(answerer, prompts, before, answerer.answer(built.model, prompts))
+    say(closing_lines(trainer, prepared))
+    return {
+        **training_result(trainer, prepared.folder, metrics),
+        "eval": evaluation,
+        "rows": ledger_of(prepared),
+        "forecast": forecast.to_json(),
+        "coverage": built.coverage["parameters"],
+        "choices": dict(built.choices),
+        "plots": [str(path) for path in plots],
+        "sample_answers": samples,
+    }
+
+
+def evaluate_only(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
+    """Evaluate the model as it is; nothing else is written to the output folder."""
+    trainer = build_trainer(prepared.config, prepared.parts, built, prepared.record, flag=InterruptFlag())
+    metrics = trainer.evaluate()
+    write_metrics(prepared.folder, "eval", metrics)
+    return {"output_dir": str(prepared.folder), "eval": metrics, "rows": ledger_of(prepared)}
+
+
+def final_evaluation(trainer: TunesmithTrainer, prepared: Prepared) -> dict[str, float]:
+    """Evaluate the result when asked, or when it was evaluated on the way; no step is evaluated twice."""
+    is_wanted = prepared.config.run.do_eval or prepared.config.training.eval_strategy != "no"
+    if not trainer.parts.evals or not is_wanted:
+        return {}
+    last = [entry for entry in trainer.state.log_history if "eval_loss" in entry][-1:]
+    is_best_loaded = trainer.args.load_best_model_at_end
+    if last and last[0]["step"] == trainer.state.global_step and not is_best_loaded:
+        return {name: value for name, value in last[0].items() if name.startswith("eval_")}
+    return trainer.evaluate()
+
+
+def sample_prompts(prepared: Prepared) -> tuple[Answerer, list[Prompt]]:
+    """Pick prompts of the evaluation rows, or of the training rows, and prepare to answer them."""
+    data, tokenizer, template = prepared.parts.data, prepared.parts.tokenizer, prepared.parts.template
+    assert data is not None and tokenizer is not None
+    ends = [tokenizer.eos_token_id] if isinstance(tokenizer.eos_token_id, int) else []
+    stops = template.stop_ids() if template is not None else tuple(ends)
+    answerer = Answerer(tokenizer=tokenizer, stop_ids=stops, pad_id=padding_id(tokenizer))
+    stores = [*data.evals.values(), *([data.train] if data.train is not None else [])]
+    return answerer, pick_prompts(stores[0])
+
+
+def compare_samples(
+    answerer: Answerer, prompts: Sequence[Prompt], before: Sequence[Completion], after: Sequence[Completion]
+) -> list[dict[str, Any]]:
+    """Show sample answers of the model before and after training, and warn of degenerate ones."""
+    samples = compare(answerer, prompts, before, after)
+    if samples:
+        say("Sample answers before and after training:")
+        for line in to_lines(samples):
+            say(line)
+    problem = degeneration(samples)
+    if problem is not None:
+        emit_warning(problem)
+    return samples
+
+
+def closing_lines(trainer: TunesmithTrainer, prepared: Prepared) -> str:
+    """Sum the run up in two lines."""
+    totals = trainer.totals()
+    rows = ledger_of(prepared)
+    speed = f"{totals.rate(totals.rows):.2f} samples/s, {totals.rate(totals.tokens):,.0f} tokens/s"
+    return (
+        f"Rows: {rows['rows_in']:,} read, {rows['rows_kept']:,} used, {rows['rows_dropped']:,} dropped.\n"
+        f"Trained {totals.steps:,} steps on {totals.rows:,} samples ({totals.tokens:,} tokens) in "
+        f"{format_seconds(totals.seconds)}: mean loss {totals.mean_loss:.4f}, {speed}. "
+        f"Saved in {prepared.folder}."
+    )
+
+
+def ledger_of(prepared: Prepared) -> Mapping[str, Any]:
+    """Give the ledger of all rows."""
+    assert prepared.parts.data is not None
+    return prepared.parts.data.ledger.to_json()
