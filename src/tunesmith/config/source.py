@@ -118,7 +118,7 @@ def _read_yaml(path: Path, text: str) -> ReadFile:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
         raise _malformed(path, f"{path} is not YAML: {_yaml_reason(error)}.", line, _yaml_remedy(text, line)) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise _malformed(path, f"{path} is not YAML: {error}.", None, "Correct the file.") from error
     finally:
         loader.dispose()
@@ -176,18 +176,26 @@ def _pairs(loader: Any, node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.No
 
 
 def _read_pair(path: Path, loader: Any, key: str, node: yaml.Node, line: int) -> Entry | Problem:
+    text = node.value if isinstance(node, yaml.ScalarNode) else None
     try:
         value = loader.construct_object(node, deep=True)
-    except yaml.YAMLError as error:
-        reason = _yaml_reason(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
-        return Problem(
-            code="config.value_invalid",
-            message=f"The value of {key} cannot be read: {reason}.",
-            remedy="Write a plain value; fill in placeholders such as {{NAME}}, and put text with braces in quotes.",
-            where=Where(file=str(path), line=line, key=key),
-        )
-    text = node.value if isinstance(node, yaml.ScalarNode) else None
+    except yaml.MarkedYAMLError as error:
+        return _unreadable(path, key, line, _yaml_reason(error))
+    except (ValueError, TypeError) as error:
+        if text is None:
+            return _unreadable(path, key, line, str(error))
+        # `!!float $RATE`, or a name that looks like a date: text, to be read as the key's type.
+        value = text
     return Entry(key=key, value=value, text=text, file=str(path), line=line)
+
+
+def _unreadable(path: Path, key: str, line: int, reason: str) -> Problem:
+    return Problem(
+        code="config.value_invalid",
+        message=f"The value of {key} cannot be read: {reason}.",
+        remedy="Write a plain value; fill in placeholders such as {{NAME}}, and put text with braces in quotes.",
+        where=Where(file=str(path), line=line, key=key),
+    )
 
 
 def _duplicate(path: Path, key: str, line: int, first: int) -> Problem:
@@ -205,6 +213,8 @@ def _read_json(path: Path, text: str) -> ReadFile:
         pairs = list(_json_pairs(text))
     except json.JSONDecodeError as error:
         raise _malformed(path, f"{path} is not JSON: {error.msg}.", error.lineno, "Correct the file.") from error
+    except RecursionError as error:
+        raise _malformed(path, f"{path} is nested too deeply.", None, "Correct the file.") from error
     if not text.lstrip().startswith("{"):
         raise _malformed(path, f"{path} is not a JSON object.", 1, 'Write {"key": value, …}.')
     entries: list[Entry] = []

@@ -5,6 +5,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tunesmith.config.index import load_index
 from tunesmith.config.source import merge_layers, read_file, read_mapping
@@ -106,6 +108,30 @@ def test_one_unreadable_value_does_not_hide_the_others(tmp_path: Path) -> None:
         ("config.value_invalid", 2), ("config.value_invalid", 3),
     ]  # fmt: skip
     assert [entry.key for entry in read.entries] == ["seed", "stage"]
+
+
+def test_scalars_that_yaml_cannot_read_stay_text(tmp_path: Path) -> None:
+    read = read_file(write(tmp_path, "learning_rate: !!float $RATE\nrun_name: 2024-99-99\n"))
+    assert [entry.value for entry in read.entries] == ["$RATE", "2024-99-99"]
+    assert not read.problems
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet="ab1:-_[]{}#&*!|>%@`'\",\\ \n\t\u00e9.~?<=$e", max_size=60), st.sampled_from(["yaml", "json"]))
+def test_whatever_stands_in_a_file_it_is_read_or_refused(tmp_path: Path, text: str, kind: str) -> None:
+    path = write(tmp_path, text, f"run.{kind}")
+    try:
+        read = read_file(path)
+    except TunesmithError as error:
+        assert all(problem.code.startswith("config.file_") for problem in error.problems)
+    else:
+        assert all(entry.line is not None for entry in read.entries)
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_nesting_without_end_is_refused(tmp_path: Path, kind: str) -> None:
+    text = '{"a": ' + "[" * 20000 + "]" * 20000 + "}"
+    assert refused(write(tmp_path, text, f"run.{kind}")).problems[0].code == "config.file_malformed"
 
 
 def test_yaml_merge_keys_yield_to_the_own_keys(tmp_path: Path) -> None:
