@@ -1,0 +1,196 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Generation with the model that is in memory anyway: batched, greedy or drawn, each row ending by itself.
+
+Rows of like lengths share a batch, padded on the left; rows that have ended leave it. The model's own generation
+settings are not read.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.core.errors import refusal
+from tunesmith.core.types import Completion, Sampling
+from tunesmith.engines.base import Engine
+from tunesmith.engines.cache import build_cache, bytes_per_token
+from tunesmith.engines.choice import TokenChooser
+from tunesmith.models.anatomy import backbone, base_model
+from tunesmith.models.head import language_head
+
+MAX_ROWS = 64
+_CACHE_BYTES = 2**30
+_RESERVED_AHEAD = 256
+# A batch is rebuilt from the rows still running once this share of it has ended.
+_ENDED_SHARE = 0.25
+
+
+class TorchEngine(Engine):
+    """Runs a causal language model of transformers, with or without adapters around it."""
+
+    def __init__(self, model: nn.Module, pad_id: int) -> None:
+        self._model = model
+        self._pad_id = pad_id
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Completion]:
+        """Answer prompts, longest first so that what does not fit into memory shows at once."""
+        self._check(prompts)
+        completions: dict[int, Completion] = {}
+        order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
+        with generating(self._model):
+            while order:
+                rows = self._num_rows(len(prompts[order[0]]), sampling)
+                batch, order = order[:rows], order[rows:]
+                run = _Run(self._model, {index: prompts[index] for index in batch}, sampling, self._pad_id)
+                for _ in run.steps():
+                    pass
+                completions |= run.completions()
+        return [completions[index] for index in range(len(prompts))]
+
+    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
+        """Answer one prompt token by token; training mode comes back when the iterator is finished or closed."""
+        self._check([prompt])
+        with generating(self._model):
+            run = _Run(self._model, {0: prompt}, sampling, self._pad_id)
+            for tokens in run.steps():
+                yield tokens[0]
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy named weights into the model; a name or shape it does not have is our caller's bug."""
+        own = dict(self._model.named_parameters())
+        with torch.no_grad():
+            for name, weight in weights.items():
+                assert name in own and own[name].shape == weight.shape, f"the model has no weight {name} of this shape"
+                own[name].copy_(weight)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = nn.Identity()
+
+    def _check(self, prompts: Sequence[Sequence[int]]) -> None:
+        limit = max_positions(self._model)
+        for index, prompt in enumerate(prompts):
+            assert len(prompt) > 0, "a prompt needs at least one token"
+            if limit is not None and len(prompt) >= limit:
+                raise refusal(
+                    "engine.prompt_long",
+                    f"Prompt {index} has {len(prompt)} tokens; the model has positions for {limit}, answer included.",
+                    "Shorten the prompt, or clear the history of the chat.",
+                )
+
+    def _num_rows(self, longest: int, sampling: Sampling) -> int:
+        parameter = next(self._model.parameters())
+        row_bytes = bytes_per_token(base_model(self._model).config, parameter.dtype)
+        return max(1, min(MAX_ROWS, _CACHE_BYTES // (row_bytes * (longest + sampling.max_new_tokens))))
+
+
+class _Run:
+    """One batch from its prompts to the end of its last row."""
+
+    def __init__(self, model: nn.Module, prompts: Mapping[int, Sequence[int]], sampling: Sampling, pad_id: int) -> None:
+        self._backbone = backbone(model)
+        self._head = language_head(model)
+        self._device = next(self._backbone.parameters()).device
+        self._sampling = sampling
+        self._stops = frozenset(sampling.stop_ids)
+        self._rows = list(prompts)
+        self._seen = [list(prompt) for prompt in prompts.values()]
+        self._logps: dict[int, list[float]] = {row: [] for row in prompts}
+        self._done: dict[int, Completion] = {}
+        self._num_prompt = {row: len(prompt) for row, prompt in prompts.items()}
+        self._chooser = TokenChooser(sampling, self._rows)
+        longest = max(map(len, prompts.values()))
+        limit = max_positions(model)
+        room = sampling.max_new_tokens if limit is None else min(sampling.max_new_tokens, limit - longest)
+        self._num_steps = room
+        self._cache = build_cache(base_model(model).config, longest + min(room, _RESERVED_AHEAD))
+        self._ids_BT = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
+        self._mask_BT = torch.zeros((len(prompts), longest), dtype=torch.long)
+        for index, prompt in enumerate(prompts.values()):
+            self._ids_BT[index, longest - len(prompt) :] = torch.tensor(list(prompt))
+            self._mask_BT[index, longest - len(prompt) :] = 1
+
+    def steps(self) -> Iterator[dict[int, int]]:
+        """Generate, giving at each step the new token of every row that still runs."""
+        inputs_BT, mask_BT = self._ids_BT.to(self._device), self._mask_BT.to(self._device)
+        positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp_min(0)
+        ended: set[int] = set()
+        for step in range(self._num_steps):
+            ids_B, logps_B = self._forward(inputs_BT, mask_BT, positions_BT)
+            new = self._record(ids_B.tolist(), logps_B.tolist(), ended, is_last=step == self._num_steps - 1)
+            yield new
+            if len(ended) == len(self._rows):
+                return
+            mask_BT = torch.cat([mask_BT, mask_BT.new_ones((len(mask_BT), 1))], dim=-1)
+            inputs_BT, positions_BT = ids_B[:, None], positions_BT[:, -1:] + 1
+            if len(ended) >= max(1, _ENDED_SHARE * len(self._rows)):
+                running = self._compact(ended)
+                inputs_BT, mask_BT, positions_BT = inputs_BT[running], mask_BT[running], positions_BT[running]
+                ended = set()
+
+    def completions(self) -> dict[int, Completion]:
+        """Give the finished rows by number."""
+        return self._done
+
+    def _forward(self, inputs_BT: Tensor, mask_BT: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        output = self._backbone(
+            input_ids=inputs_BT,
+            # Without padding no mask is needed, and attention is faster.
+            attention_mask=None if bool(mask_BT.all()) else mask_BT,
+            position_ids=positions_BT,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        logits_BV = self._head.transform(self._head.module(output.last_hidden_state[:, -1]))
+        return self._chooser.choose(logits_BV, self._seen)
+
+    def _record(self, ids: list[int], logps: list[float], ended: set[int], *, is_last: bool) -> dict[int, int]:
+        new: dict[int, int] = {}
+        for index, (token, logp) in enumerate(zip(ids, logps, strict=True)):
+            if index in ended:
+                continue
+            row = self._rows[index]
+            new[row] = token
+            self._seen[index].append(token)
+            self._logps[row].append(logp)
+            if token in self._stops or is_last:
+                ended.add(index)
+                self._done[row] = Completion(
+                    token_ids=tuple(self._seen[index][self._num_prompt[row] :]),
+                    logps=tuple(self._logps[row]),
+                    finish_reason="stop" if token in self._stops else "length",
+                )
+        return new
+
+    def _compact(self, ended: set[int]) -> Tensor:
+        """Take the rows that have ended out of the batch; give the places of the others."""
+        kept = [index for index in range(len(self._rows)) if index not in ended]
+        self._rows = [self._rows[index] for index in kept]
+        self._seen = [self._seen[index] for index in kept]
+        self._chooser.keep(kept)
+        running = torch.tensor(kept, device=self._device)
+        self._cache.batch_select_indices(running)
+        return running
+
+
+@contextlib.contextmanager
+def generating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation without gradients, and back into the modes its parts were in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def max_positions(model: nn.Module) -> int | None:
+    """Give how many tokens a model has positions for, or None where it says nothing."""
+    config: Any = base_model(model).config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    return int(limit) if limit else None
