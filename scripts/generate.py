@@ -216,7 +216,7 @@ def compatibility_page(index: Index) -> str:
         "## Without a use or an equivalent",
         "| key | what to do |",
         "|---|---|",
-        *[f"| `{key}` | {rule['remedy']} |" for key, rule in index.gone.items()],
+        *[f"| `{key}` | {cell(rule['remedy'])} |" for key, rule in index.gone.items()],
     ]
     return "\n".join(lines) + "\n"
 
@@ -254,6 +254,11 @@ def reference_page(index: Index) -> str:
     return "\n".join(lines)
 
 
+def cell(text: str) -> str:
+    """Write text into a table cell: no bars, and no angle brackets that would be taken for HTML."""
+    return text.replace("|", "&#124;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def reference_row(entry: KeyEntry) -> str:
     """Write one key as a table row."""
     names = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -261,7 +266,7 @@ def reference_row(entry: KeyEntry) -> str:
     kinds = " or ".join(entry.kinds) if not entry.choices else ", ".join(f"`{choice}`" for choice in entry.choices)
     chosen = "; ".join(f"with {key}: {', '.join(names)}" for key, names in entry.selected_by.items())
     meaning = entry.help + (f" ({chosen})" if chosen else "")
-    return f"| `{entry.name}` | {kinds}{' ' + limits if limits else ''} | {shown(entry.default)} | {meaning} |"
+    return f"| `{entry.name}` | {kinds}{' ' + cell(limits) if limits else ''} | {cell(shown(entry.default))} | {cell(meaning)} |"
 
 
 def errors_page() -> str:
@@ -276,7 +281,7 @@ def errors_page() -> str:
             area = code.partition(".")[0]
             lines += ["", f"## {area}", "| code | exit code | meaning |", "|---|---|---|"]
         exit_code = ExitCode[entry["exit"].upper()].value
-        lines.append(f"| `{code}` | {exit_code} | {entry['summary']} |")
+        lines.append(f"| `{code}` | {exit_code} | {cell(entry['summary'])} |")
     return "\n".join(lines) + "\n"
 
 

@@ -210,3 +210,28 @@ def test_quick_answers_take_little_work(
         after = os.times()
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(times) < seconds
+
+
+@pytest.mark.slow
+def test_jobs_keep_the_json_contract(
+    tunesmith_command: RunCommand, tmp_path: Path, tiny_llama_folder: Path, tiny_dataset: Path
+) -> None:
+    """Check, train, resume from the saved file, and export: one object on stdout each, the rest on stderr."""
+    keys = ["--model_name_or_path", str(tiny_llama_folder), "--dataset", "tiny", "--dataset_dir", str(tiny_dataset),
+            "--output_dir", "out", "--max_steps", "2", "--per_device_train_batch_size", "4"]  # fmt: skip
+    checked = tunesmith_command("check", "--json", *keys)
+    assert contract(checked)["report"]["rows"] == 24
+    assert not (tmp_path / "out").exists()
+    trained = tunesmith_command("train", "--json", *keys)
+    answer = contract(trained)
+    assert answer["steps"] == 2
+    assert "training 2/2" in trained.stderr
+    again = tunesmith_command("train", "out/tunesmith.yaml", "--json")
+    assert again.returncode == 2
+    assert contract(again)["error"]["code"] == "training.output_not_empty"
+    exported = tunesmith_command(
+        "export", "--json", "--model_name_or_path", str(tiny_llama_folder), "--adapter_name_or_path", "out",
+        "--export_dir", "merged",
+    )  # fmt: skip
+    assert contract(exported)["ok"] is True
+    assert (tmp_path / "merged" / "config.json").is_file()
