@@ -266,7 +266,8 @@ def reference_row(entry: KeyEntry) -> str:
     kinds = " or ".join(entry.kinds) if not entry.choices else ", ".join(f"`{choice}`" for choice in entry.choices)
     chosen = "; ".join(f"with {key}: {', '.join(names)}" for key, names in entry.selected_by.items())
     meaning = entry.help + (f" ({chosen})" if chosen else "")
-    return f"| `{entry.name}` | {kinds}{' ' + cell(limits) if limits else ''} | {cell(shown(entry.default))} | {cell(meaning)} |"
+    cells = (f"`{entry.name}`", f"{kinds} {cell(limits)}".rstrip(), cell(shown(entry.default)), cell(meaning))
+    return "| " + " | ".join(cells) + " |"
 
 
 def errors_page() -> str:
