@@ -71,7 +71,7 @@ def read_mapping(mapping: Mapping[str, Any]) -> ReadFile:
 def read_scalar(text: str) -> Any:
     """Read a command-line value as YAML would; text that is no YAML stays text."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  # a safe loader
+        return _Loader(text).get_single_data()
     except yaml.YAMLError:
         return text
 

@@ -128,5 +128,5 @@ def warning(code: str, message: str, remedy: str, **where: Any) -> Problem:
 def error_table() -> dict[str, dict[str, str]]:
     """Read `errors.yaml`: code → {exit, summary}; codes are `<area>.<thing>_<state>`."""
     text = resources.files("tunesmith.core").joinpath("errors.yaml").read_text(encoding="utf-8")
-    areas = yaml.load(text, Loader=_FastLoader)
+    areas = _FastLoader(text).get_single_data()
     return {f"{area}.{name}": entry for area, entries in areas.items() for name, entry in (entries or {}).items()}
