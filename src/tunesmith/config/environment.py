@@ -33,7 +33,8 @@ def substitute(entry: Entry) -> Entry | Problem:
     if value == entry.value:
         return entry
     if isinstance(value, str):
-        return replace(entry, value=read_scalar(value), text=value)
+        read, text = read_scalar(value)
+        return replace(entry, value=read, text=text)
     return replace(entry, value=value)
 
 

@@ -68,12 +68,13 @@ def read_mapping(mapping: Mapping[str, Any]) -> ReadFile:
     return ReadFile(entries=tuple(Entry(key=key, value=_plain(value)) for key, value in mapping.items()))
 
 
-def read_scalar(text: str) -> Any:
-    """Read a command-line value as YAML would; text that is no YAML stays text."""
+def read_scalar(text: str) -> tuple[Any, str]:
+    """Read a value given as text, as YAML would; give it and its text without quotes. What is no YAML stays text."""
     try:
-        return _Loader(text).get_single_data()
-    except yaml.YAMLError:
-        return text
+        value = _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        return text, text
+    return value, value if isinstance(value, str) and text[:1] in "'\"" else text
 
 
 def _plain(value: Any) -> Any:

@@ -91,13 +91,11 @@ def _parse_number(text: str) -> float | int | None:
 
 
 def _read_string(entry: KeyEntry, value: Any, text: str | None) -> str | None:
-    if isinstance(value, str):
-        return value
+    if text is not None:
+        return text
     if isinstance(value, list | dict | tuple):
         return None
-    if value is False and "no" in entry.choices:
-        return "no"
-    return text if text is not None else str(value)
+    return "no" if value is False and "no" in entry.choices else str(value)
 
 
 def _read_list(entry: KeyEntry, value: Any, text: str | None) -> list[Any] | None:

@@ -37,7 +37,8 @@ def read_words(words: Sequence[str], index: Index) -> tuple[Entry, ...]:
 
 
 def _entry(name: str, text: str) -> Entry:
-    return Entry(key=name.replace("-", "_"), value=read_scalar(text), text=text)
+    value, plain = read_scalar(text)
+    return Entry(key=name.replace("-", "_"), value=value, text=plain)
 
 
 def _values_after(words: Sequence[str], position: int, index: Index) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.config.index import load_index
+from tunesmith.config.load import load_config
 from tunesmith.config.source import merge_layers, read_file, read_mapping
 from tunesmith.config.words import read_words
 from tunesmith.core.errors import TunesmithError
@@ -154,6 +155,23 @@ def test_words_are_read_in_every_form() -> None:
         "learning_rate": 1e-4, "lora_rank": 16, "bf16": True, "do_train": False, "dataset": "a,b",
         "report_to": "wandb,tensorboard", "run_name": "x=y", "lr_scheduler_kwargs.min_lr": 1e-6,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("default_system=You are: brief", "You are: brief"),
+        ("default_system=use # for comments", "use # for comments"),
+        ("default_system='quoted: text'", "quoted: text"),
+        ("default_system=[a] {b}", "[a] {b}"),
+        ("default_system=2024-99-99", "2024-99-99"),
+        ("default_system=yes", "yes"),
+        ("default_system=", None),
+    ],
+)
+def test_text_on_the_command_line_stays_as_written(word: str, expected: str | None) -> None:
+    keys = {"model_name_or_path": "m"}
+    assert load_config(keys, command="chat", overrides=[word]).template.default_system == expected
 
 
 def test_stray_words_are_refused_all_at_once() -> None:
