@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.types import Completion, Sampling
 from tunesmith.engines.base import Engine
 from tunesmith.engines.cache import build_cache, bytes_per_token
-from tunesmith.engines.choice import TokenChooser
+from tunesmith.engines.sampling import choose_tokens
 from tunesmith.models.anatomy import backbone, base_model
 from tunesmith.models.head import language_head
 
@@ -101,7 +102,8 @@ class _Run:
         self._logps: dict[int, list[float]] = {row: [] for row in prompts}
         self._done: dict[int, Completion] = {}
         self._num_prompt = {row: len(prompt) for row, prompt in prompts.items()}
-        self._chooser = TokenChooser(sampling, self._rows)
+        # Each row draws its own numbers, so that its answer does not depend on the rows beside it.
+        self._draws = [np.random.default_rng([sampling.seed, row]) for row in self._rows]
         longest = max(map(len, prompts.values()))
         limit = max_positions(model)
         room = sampling.max_new_tokens if limit is None else min(sampling.max_new_tokens, limit - longest)
@@ -145,7 +147,22 @@ class _Run:
             use_cache=True,
         )
         logits_BV = self._head.transform(self._head.module(output.last_hidden_state[:, -1]))
-        return self._chooser.choose(logits_BV, self._seen)
+        ids_B = choose_tokens(logits_BV, self._seen_BV(logits_BV), self._sampling, self._draws_B())
+        return ids_B, logits_BV.log_softmax(dim=-1).gather(-1, ids_B[:, None])[:, 0]
+
+    def _seen_BV(self, logits_BV: Tensor) -> Tensor | None:
+        """Mark every row's tokens so far, prompt included, where a repetition penalty asks for them."""
+        if self._sampling.repetition_penalty == 1.0:
+            return None
+        seen_BV = torch.zeros(logits_BV.shape, dtype=torch.bool)
+        for row, tokens in zip(seen_BV, self._seen, strict=True):
+            row[tokens] = True
+        return seen_BV.to(self._device)
+
+    def _draws_B(self) -> Tensor | None:
+        if not self._sampling.do_sample:
+            return None
+        return torch.tensor([draw.random() for draw in self._draws], dtype=torch.float32, device=self._device)
 
     def _record(self, ids: list[int], logps: list[float], ended: set[int], *, is_last: bool) -> dict[int, int]:
         new: dict[int, int] = {}
@@ -170,7 +187,7 @@ class _Run:
         kept = [index for index in range(len(self._rows)) if index not in ended]
         self._rows = [self._rows[index] for index in kept]
         self._seen = [self._seen[index] for index in kept]
-        self._chooser.keep(kept)
+        self._draws = [self._draws[index] for index in kept]
         running = torch.tensor(kept, device=self._device)
         self._cache.batch_select_indices(running)
         return running
