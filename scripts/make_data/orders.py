@@ -91,7 +91,7 @@ def _make_rows(count: int, phrasings: Sequence[Phrasing], seed: str) -> str:
 
 def _draw_order(draw: Draw, phrasing: Phrasing) -> Order:
     words = phrasing.words
-    kinds = draw.some(words["items"], draw.one([1, 1, 1, 2, 2, 2, 2, 3]))
+    kinds = draw.some(words["items"], draw.one([1, 1, 1, 1, 2, 2, 2, 2, 2, 3]))
     quantities = [_draw_quantity(draw) for _ in kinds]
     return Order(
         customer=f"{draw.one(words['first_names'])} {draw.one(words['last_names'])}",
@@ -122,7 +122,7 @@ def _write_mail(draw: Draw, phrasing: Phrasing, order: Order) -> str:
     body = [request, *_delivery_sentences(draw, phrasing, order)]
     if "{city}" not in request + name:
         body.append(phrasing.frame(draw, "city"))
-    body.extend(draw.some(phrasing.words["distractor"], draw.one([0, 0, 0, 1, 1, 2])))
+    body.extend(draw.some(phrasing.words["distractor"], draw.one([0, 0, 0, 1, 1])))
     body = draw.some(body, len(body))
     sentences = [*body, name] if is_signed else [name, *body]
     greeting = phrasing.frame(draw, "greeting")
