@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tunesmith.core.types import Example, Message
+from tunesmith.core.types import Example
 
 
 def split_examples(examples: Sequence[Example], val_size: float, *, seed: int) -> tuple[list[Example], list[Example]]:
@@ -42,21 +42,10 @@ def _draw_groups(groups: Sequence[Sequence[int]], target: int, seed: int) -> set
 
 
 def prompt_key(example: Example) -> str:
-    """Hash what comes before the answer (system prompt aside), or the text; equal prompts have equal keys."""
+    """Hash what was asked (all turns but answers and system prompts), or the text; equal prompts have equal keys."""
     if example.conversation is None:
         content = example.text or ""
     else:
-        asked = _before_answer(example.conversation.messages)
+        asked = [one for one in example.conversation.messages if one.role in ("user", "tool")]
         content = json.dumps([[message.role, message.content] for message in asked], ensure_ascii=False)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _before_answer(messages: Sequence[Message]) -> list[Message]:
-    """Keep the messages up to the first answer, without system prompts, which many rows share."""
-    asked: list[Message] = []
-    for message in messages:
-        if message.role == "assistant":
-            break
-        if message.role != "system":
-            asked.append(message)
-    return asked

@@ -46,3 +46,18 @@ def test_prompts_stay_together_and_no_row_is_lost(prompts: list[int], val_size: 
 def test_system_prompts_do_not_make_prompts_differ() -> None:
     assert prompt_key(make(0, "p", system="a")) == prompt_key(make(1, "p", "y", system="b"))
     assert prompt_key(make(0, "p")) != prompt_key(make(0, "q"))
+
+
+def test_conversations_that_only_begin_alike_have_different_prompts() -> None:
+    begun = [Message(role="user", content="hi"), Message(role="assistant", content="x")]
+    keys = set()
+    for question in ("one", "two"):
+        conversation = Conversation(messages=(*begun, *_asked(make(0, question))))
+        source = RowRef(dataset="d", file="f", row=0)
+        keys.add(prompt_key(Example(kind="supervised", source=source, conversation=conversation)))
+    assert len(keys) == 2
+
+
+def _asked(example: Example) -> tuple[Message, ...]:
+    assert example.conversation is not None
+    return example.conversation.messages
