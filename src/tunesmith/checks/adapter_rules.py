@@ -48,10 +48,10 @@ def _keys_of(saved: LoraConfig) -> dict[str, Any]:
 
 
 def _differs(given: Any, saved: Any) -> bool:
-    if isinstance(given, tuple):
-        return saved is not None and given != ("all",) and tuple(sorted(given)) != saved
+    if isinstance(given, (list, tuple)):
+        return saved is not None and list(given) != ["all"] and tuple(sorted(given)) != saved
     return bool(given != saved)
 
 
 def _shown(value: Any) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(value) if isinstance(value, (list, tuple)) else str(value)

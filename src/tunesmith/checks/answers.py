@@ -25,6 +25,10 @@ class Answers:
     rows: Positions
     last_tokens: Positions
 
+    def __len__(self) -> int:
+        """Count the answers."""
+        return len(self.starts)
+
 
 def find_answers(store: TokenStore) -> Answers:
     """Find all runs of trained tokens; a run ends with its row."""

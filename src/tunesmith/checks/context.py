@@ -9,9 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-import numpy as np
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -19,20 +18,22 @@ from tunesmith.checks.schedule import Schedule, is_packing, plan_schedule
 from tunesmith.checks.skeleton import build_skeleton
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError, Where
-from tunesmith.core.types import Conversation, IntArray, Message, Rendered, RowKind
+from tunesmith.core.types import Conversation, Message, Rendered, RowKind
 from tunesmith.data.examples import read_examples
-from tunesmith.data.pipeline import PreparedData, prepare
+from tunesmith.data.ledger import Ledger
+from tunesmith.data.pipeline import PreparedData, Split, prepare
 from tunesmith.data.store import TokenStore
 from tunesmith.models.folder import check_folder
 from tunesmith.models.load import load_model_config, resolve_model
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.chat import load_template
+from tunesmith.templates.jinja_template import TEMPLATE_FILE
 from tunesmith.templates.tokenizer import load_tokenizer
 
-# What a rule may need. training: the job trains or evaluates; probe: a rendered question and answer; data: all rows,
-# tokenised; schedule: the steps of a run that trains; skeleton: the model with its tuner, without weights.
-Need = Literal["training", "model", "skeleton", "tokenizer", "template", "probe", "data", "schedule"]
+# What a rule may need. training: the job trains or evaluates; skeleton: the model with its tuner, without weights;
+# probe: a rendered question and answer; data: all rows, tokenised; schedule: a run that trains; steps: with steps.
+Need = Literal["training", "model", "skeleton", "tokenizer", "template", "probe", "data", "schedule", "steps"]
 
 _QUESTION = Message(role="user", content="Which river?")
 PROBE = Conversation(messages=(_QUESTION, Message(role="assistant", content="The Danube.")))
@@ -49,6 +50,11 @@ class Parts:
     tokenizer: PreTrainedTokenizerBase | None = None
     template: ChatTemplate | None = None
     data: PreparedData | None = None
+
+
+def num_used(ledger: Ledger, split: Split) -> int:
+    """Count the rows of a split that are used, whole or cut."""
+    return ledger.count("kept", "cut", "split", split=split)
 
 
 class _Unavailable(Exception):
@@ -97,26 +103,23 @@ class CheckContext:
         self._template = _Attempt(self._load_template, self.problems, given.template)
         self._probe = _Attempt(self._render_probe, self.problems)
         self._data = _Attempt(self._prepare_data, self.problems, given.data)
+        self._attempts: dict[Need, _Attempt[Any]] = {
+            "model": self._model,
+            "skeleton": self._skeleton,
+            "tokenizer": self._tokenizer,
+            "template": self._template,
+            "probe": self._probe,
+            "data": self._data,
+        }
 
     def has(self, need: Need) -> bool:
         """Say whether a part can be had, loading it if it was not."""
-        match need:
-            case "training":
-                return self.config.job == "train"
-            case "model":
-                return self._model.part() is not None
-            case "skeleton":
-                return self._skeleton.part() is not None
-            case "tokenizer":
-                return self._tokenizer.part() is not None
-            case "template":
-                return self._template.part() is not None
-            case "probe":
-                return self._probe.part() is not None
-            case "data":
-                return self._data.part() is not None
-            case "schedule":
-                return self.has("data") and self.schedule is not None
+        if need == "training":
+            return self.config.job == "train"
+        if need in ("schedule", "steps"):
+            schedule = self.schedule if self.has("data") else None
+            return schedule is not None and (need == "schedule" or schedule.units > 0)
+        return self._attempts[need].part() is not None
 
     @property
     def folder(self) -> Path:
@@ -164,14 +167,13 @@ class CheckContext:
         return [*train, *((f"evaluation set {name}", store) for name, store in self.data.evals.items())]
 
     @cached_property
-    def empty_answers(self) -> tuple[IntArray, ...]:
-        """Trained tokens of an answer without content, last in a conversation or before its end."""
-        stops = [np.array([stop], dtype=np.int32) for stop in self.template.stop_ids()]
+    def empty_answer(self) -> tuple[int, ...]:
+        """Trained tokens of an answer without content, as the template ends a conversation with it."""
         try:
             rendered = self.template.render(_PROBE_WITHOUT_ANSWER)
         except TunesmithError:
-            return tuple(stops)
-        return (*stops, rendered.input_ids[rendered.weights != 0])
+            return ()
+        return tuple(rendered.input_ids[rendered.weights != 0].tolist())
 
     @property
     def is_packing(self) -> bool:
@@ -186,7 +188,9 @@ class CheckContext:
     @cached_property
     def schedule(self) -> Schedule | None:
         """Optimizer steps of the run, or None when it does not train."""
-        return plan_schedule(self.config, self.train) if self.train is not None and self.config.run.do_train else None
+        if self.train is None or not self.config.run.do_train:
+            return None
+        return plan_schedule(self.config, self.train, num_rows=num_used(self.data.ledger, "train"))
 
     @property
     def parts(self) -> Parts:
@@ -230,10 +234,19 @@ class CheckContext:
         if self.config.job == "train" and self.row_kind == "text":
             raise _Unavailable
         chosen = self.config.template
-        thinking = {} if chosen.enable_thinking is None else {"enable_thinking": chosen.enable_thinking}
+        is_thinking_set = self.config.is_set("enable_thinking") and chosen.enable_thinking is not None
         return load_template(
-            self._tokenizer.needed(), name=chosen.template, folder=self._folder.needed(), variables=thinking
+            self._tokenizer.needed(),
+            name=chosen.template,
+            folder=self._template_folder(),
+            variables={"enable_thinking": chosen.enable_thinking} if is_thinking_set else {},
         )
+
+    def _template_folder(self) -> Path:
+        """Find the template that the model was last trained with: an adapter carries its own."""
+        adapters = [Path(name) for name in self.config.model.adapter_name_or_path]
+        frozen = [folder for folder in adapters if (folder / TEMPLATE_FILE).is_file()]
+        return frozen[-1] if frozen else self._folder.needed()
 
     def _render_probe(self) -> Rendered:
         template = self._template.needed()

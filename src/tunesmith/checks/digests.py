@@ -21,11 +21,11 @@ def row_digests(store: TokenStore) -> dict[bytes, list[RowRef]]:
     return {digest: list(sources) for digest, sources in groups.items()}
 
 
-def text_digests(config: RunConfig, part: Part) -> dict[bytes, list[RowRef]]:
+def text_digests(config: RunConfig, part: Part, *, min_characters: float = 0) -> dict[bytes, list[RowRef]]:
     """Group the texts of a part; read anew, because tokenised texts follow one another without borders."""
     groups: dict[bytes, dict[RowRef, None]] = {}
     for item in read_examples(config, kind="text", part=part):
-        if isinstance(item, Example):
+        if isinstance(item, Example) and len(item.text or "") >= min_characters:
             content = (item.text or "").encode("utf-8", "surrogatepass")
             groups.setdefault(_digest(content), {}).setdefault(item.source)
     return {digest: list(sources) for digest, sources in groups.items()}

@@ -10,7 +10,7 @@ from tunesmith.checks.schedule import Schedule
 from tunesmith.config.sections.training import TrainingSection
 
 
-@rule("check.evaluation_never", "warn", needs=("training", "schedule"))
+@rule("check.evaluation_never", "warn", needs=("training", "steps"))
 def evaluation_comes_before_the_end(context: CheckContext) -> Iterator[Finding]:
     """Find evaluations that were asked for and would first come after the last step."""
     training, schedule = context.config.training, _schedule(context)
@@ -33,7 +33,7 @@ def evaluation_comes_before_the_end(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.saving_never", "warn", needs=("training", "schedule"))
+@rule("check.saving_never", "warn", needs=("training", "steps"))
 def saving_comes_before_the_end(context: CheckContext) -> Iterator[Finding]:
     """Find checkpoints that were asked for in steps the run does not have; the default's 500 is boilerplate."""
     config, schedule = context.config, _schedule(context)
@@ -50,7 +50,7 @@ def saving_comes_before_the_end(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.best_checkpoint_unkept", "warn", needs=("training", "schedule"))
+@rule("check.best_checkpoint_unkept", "warn", needs=("training", "steps"))
 def best_checkpoint_can_be_kept(context: CheckContext) -> Iterator[Finding]:
     """Find a best checkpoint that is asked for while no evaluation, or only one, comes to choose it."""
     training, schedule = context.config.training, _schedule(context)
@@ -65,7 +65,7 @@ def best_checkpoint_can_be_kept(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.early_stopping_never", "warn", needs=("training", "schedule"))
+@rule("check.early_stopping_never", "warn", needs=("training", "steps"))
 def early_stopping_can_happen(context: CheckContext) -> Iterator[Finding]:
     """Find a patience that no run of this length can use up: the first evaluation always counts as progress."""
     patience, count = context.config.training.early_stopping_steps, _num_evaluations(context)
@@ -77,7 +77,7 @@ def early_stopping_can_happen(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.warmup_endless", "warn", needs=("training", "schedule"))
+@rule("check.warmup_endless", "warn", needs=("training", "steps"))
 def warmup_ends(context: CheckContext) -> Iterator[Finding]:
     """Find a warm-up as long as the run, so that the learning rate that was asked for is never reached."""
     warmup, schedule = context.config.training.warmup_steps, _schedule(context)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tunesmith.checks.context import CheckContext
-from tunesmith.checks.places import rows_by_file
+from tunesmith.checks.places import counted, rows_by_file
 from tunesmith.checks.rule import Finding, rule
+from tunesmith.checks.split_rules import is_split_too_large
 from tunesmith.checks.thresholds import thresholds
 from tunesmith.config.sections.data import DataSection
 
@@ -18,8 +19,7 @@ from tunesmith.config.sections.data import DataSection
 def limit_is_within_positions(context: CheckContext) -> Iterator[Finding]:
     """Find a length limit that the user raised beyond what the model can read; the default says nothing."""
     positions, limit = num_positions(context), context.config.data.cutoff_len
-    is_chosen = context.config.is_set("cutoff_len") and limit != DataSection.model_fields["cutoff_len"].default
-    if is_chosen and positions is not None and limit > positions:
+    if positions is not None and _is_chosen_beyond(context):
         yield Finding(
             message=f"cutoff_len {limit} is beyond the {positions} positions of this model.",
             remedy=f"Lower cutoff_len to at most {positions}.",
@@ -31,26 +31,26 @@ def limit_is_within_positions(context: CheckContext) -> Iterator[Finding]:
 def rows_are_within_positions(context: CheckContext) -> Iterator[Finding]:
     """Find rows that the limit lets pass and the model cannot read."""
     positions = num_positions(context)
-    if positions is None:
+    if positions is None or _is_chosen_beyond(context):
         return
     for name, store in context.stores():
         too_long = np.flatnonzero(store.lengths > positions)
         for where in rows_by_file(store, too_long):
             yield Finding(
-                message=f"{where.num_rows} rows of {name} are longer than the {positions} positions of this model; the "
+                message=f"Longer than the {positions} positions of this model: {counted(where, 'row')} of {name}; the "
                 f"longest has {int(store.lengths.max())} tokens.",
                 remedy=f"Write cutoff_len: {positions}.",
                 where=where,
             )
 
 
-@rule("check.length_limit_excessive", "warn", needs=("training", "data"))
+@rule("check.length_limit_excessive", "warn", needs=("training", "model", "data"))
 def limit_is_near_the_rows(context: CheckContext) -> Iterator[Finding]:
     """Find a raised length limit that no row comes near; packed rows fill it, so there it has its use."""
     config, limits = context.config, thresholds()
     longest = max((int(store.lengths.max()) for _, store in context.stores() if len(store)), default=0)
     limit = config.data.cutoff_len
-    if not config.is_set("cutoff_len") or context.is_packing or not longest:
+    if not config.is_set("cutoff_len") or context.is_packing or not longest or _is_chosen_beyond(context):
         return
     if limit > limits["length_limit_floor"] and limit > limits["length_limit_ratio"] * longest:
         yield Finding(
@@ -68,6 +68,8 @@ def rows_fill_a_step(context: CheckContext) -> Iterator[Finding]:
     """
     training, schedule = context.config.training, context.schedule
     assert schedule is not None, "rules that need a schedule are not asked without one"
+    if is_split_too_large(context):  # that is the reason, and is told
+        return
     is_chosen = any(map(context.config.is_set, ("per_device_train_batch_size", "gradient_accumulation_steps")))
     is_short = is_chosen and schedule.num_rows < schedule.step_units
     if schedule.units and not is_short:
@@ -79,6 +81,13 @@ def rows_fill_a_step(context: CheckContext) -> Iterator[Finding]:
         remedy="Lower gradient_accumulation_steps or per_device_train_batch_size, or add rows.",
         where=context.at("gradient_accumulation_steps", "per_device_train_batch_size"),
     )
+
+
+def _is_chosen_beyond(context: CheckContext) -> bool:
+    """Say whether the user chose a limit beyond the positions; 2048 is in every example file and chooses nothing."""
+    positions, limit = num_positions(context), context.config.data.cutoff_len
+    is_chosen = context.config.is_set("cutoff_len") and limit != DataSection.model_fields["cutoff_len"].default
+    return is_chosen and positions is not None and limit > positions
 
 
 def num_positions(context: CheckContext) -> int | None:

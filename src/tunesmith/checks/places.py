@@ -14,6 +14,11 @@ def rows_by_file(store: TokenStore, indices: Iterable[int]) -> list[Where]:
     return places_of([store[int(index)].source for index in indices])
 
 
+def counted(where: Where, noun: str) -> str:
+    """Write the number of rows of a place: `1 row`, `3 rows`."""
+    return f"{where.num_rows} {noun}{'' if where.num_rows == 1 else 's'}"
+
+
 def places_of(sources: Sequence[RowRef]) -> list[Where]:
     """Group records by data set and file."""
     files: dict[tuple[str, str], dict[int, None]] = {}

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
-from tunesmith.checks.context import CheckContext, Parts
+import numpy as np
+
+from tunesmith.checks.answers import find_answers
+from tunesmith.checks.context import CheckContext, Parts, num_used
 from tunesmith.checks.rule import Rule, rules
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError
@@ -86,7 +89,7 @@ class Phase(Enum):
 def phase_of(found: Rule) -> Phase:
     """Tell the phase of a rule from its needs."""
     needs = set(found.needs)
-    if needs & {"data", "schedule"}:
+    if needs & {"data", "schedule", "steps"}:
         return Phase.ROWS
     return Phase.PROBE if "probe" in needs else Phase.SETTINGS
 
@@ -102,11 +105,15 @@ def _count_rows(context: CheckContext) -> dict[str, Any]:
     counts: dict[str, Any] = {"ledger": ledger.to_json()}
     if train is not None and len(train):
         counts |= {
-            "rows": ledger.count("kept", "cut", "split", split="train"),
+            "rows": num_used(ledger, "train"),
             "tokens": int(train.lengths.sum()),
             "supervised_tokens": int(train.num_supervised.sum()),
             "longest_row": int(train.lengths.max()),
         }
+        if context.row_kind == "supervised" and not context.config.template.train_on_prompt:
+            answers, stops = find_answers(train), context.template.stop_ids()
+            last_tokens = train.arrays["input_ids"][answers.ends - 1]
+            counts |= {"answers": len(answers), "answers_with_stop": int(np.isin(last_tokens, stops).sum())}
     if schedule is not None:
         counts |= {"steps_per_epoch": schedule.steps_per_epoch, "steps": schedule.total_steps}
     return counts

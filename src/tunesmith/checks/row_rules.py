@@ -9,14 +9,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tunesmith.checks.answers import Answers, find_answers
-from tunesmith.checks.context import CheckContext
+from tunesmith.checks.answers import find_answers
+from tunesmith.checks.context import CheckContext, num_used
 from tunesmith.checks.digests import row_digests, text_digests
-from tunesmith.checks.places import places_of, rows_by_file
+from tunesmith.checks.places import counted, places_of, rows_by_file
 from tunesmith.checks.rule import Finding, rule
 from tunesmith.checks.thresholds import thresholds
-from tunesmith.core.types import IntArray
+from tunesmith.core.types import RowRef
 from tunesmith.data.store import TokenStore
+
+# White space that stands for an answer is a few tokens; longer answers are not looked into.
+_MAX_BLANK_TOKENS = 8
 
 
 @rule("check.supervised_little", "refuse", needs=("training", "data"))
@@ -44,7 +47,7 @@ def answers_say_something(context: CheckContext) -> Iterator[Finding]:
             continue
         for where in rows_by_file(store, empty):
             yield Finding(
-                message=f"{where.num_rows} rows of {name} have an empty answer: they train the model to say nothing.",
+                message=f"Empty answers in {counted(where, 'row')} of {name}: they train the model to say nothing.",
                 remedy="Fill in the answers or remove the rows; max_row_loss is the share of rows that may be so.",
                 where=where,
             )
@@ -59,7 +62,7 @@ def every_answer_ends_with_a_stop_token(context: CheckContext) -> Iterator[Findi
         endless = np.flatnonzero(~np.isin(find_answers(store).last_tokens, context.template.stop_ids()))
         for where in rows_by_file(store, endless):
             yield Finding(
-                message=f"In {where.num_rows} rows of {name} the last trained token is no stop token.",
+                message=f"In {counted(where, 'row')} of {name} the last trained token is no stop token.",
                 remedy="Choose another template with `template:`, or remove these rows.",
                 where=where,
             )
@@ -74,7 +77,7 @@ def tokens_are_in_the_vocabulary(context: CheckContext) -> Iterator[Finding]:
         rows = np.unique(np.searchsorted(store.arrays["token_offsets"], beyond, side="right") - 1)
         for where in rows_by_file(store, rows):
             yield Finding(
-                message=f"{where.num_rows} rows of {name} hold tokens beyond the model's vocabulary of {size}: the "
+                message=f"Tokens beyond the model's vocabulary of {size} in {counted(where, 'row')} of {name}: the "
                 "tokenizer in the model folder belongs to another model.",
                 remedy="Restore the tokenizer files from the model's source.",
                 where=where,
@@ -86,32 +89,48 @@ def rows_are_distinct(context: CheckContext) -> Iterator[Finding]:
     """Find training rows that repeat another one; rows repeated on purpose by num_samples do not count."""
     if context.train is None:
         return
-    is_text = context.row_kind == "text"
-    groups = text_digests(context.config, "train") if is_text else row_digests(context.train)
-    count = sum(map(len, groups.values()))
+    groups, limits = _distinct_rows(context, context.train), thresholds()
+    count = num_used(context.data.ledger, "train")
     repeated = [source for sources in groups.values() for source in sources[1:]]
-    if not repeated or len(repeated) < thresholds()["min_duplicate_share"] * count:
+    if not repeated or len(repeated) < limits["min_duplicate_share"] * count:
         return
     for where in places_of(repeated):
         yield Finding(
-            message=f"{where.num_rows} of {count} training rows repeat an earlier row: they weigh double.",
+            message=f"Of {count} training rows {where.num_rows} repeat an earlier one and weigh double.",
             remedy="Remove the repeated rows, unless the weight is meant.",
             where=where,
         )
+
+
+def _distinct_rows(context: CheckContext, train: TokenStore) -> dict[bytes, list[RowRef]]:
+    if context.row_kind == "text":
+        return text_digests(context.config, "train", min_characters=thresholds()["min_duplicate_characters"])
+    return row_digests(train)
 
 
 def _rows_with_empty_answers(context: CheckContext, store: TokenStore) -> list[int]:
     if context.config.template.train_on_prompt:  # Then prompt and answer are one run of trained tokens.
         return []
     answers = find_answers(store)
-    return sorted({row for ids in context.empty_answers for row in _rows_with(ids, answers, store)})
-
-
-def _rows_with(ids: IntArray, answers: Answers, store: TokenStore) -> list[int]:
-    """Rows in which some answer consists of exactly these tokens."""
+    spans = zip(answers.starts.tolist(), answers.ends.tolist(), strict=True)
     tokens = store.arrays["input_ids"]
-    candidates = np.flatnonzero(answers.ends - answers.starts == len(ids))
-    spans = [slice(answers.starts[index], answers.ends[index]) for index in candidates]
-    return [
-        int(answers.rows[index]) for index, span in zip(candidates, spans, strict=True) if (tokens[span] == ids).all()
-    ]
+    longest = max(len(context.empty_answer), _MAX_BLANK_TOKENS)
+    is_empty: dict[tuple[int, ...], bool] = {}
+    rows: set[int] = set()
+    for number, (start, end) in enumerate(spans):
+        if end - start > longest:
+            continue
+        ids = tuple(tokens[start:end].tolist())
+        if ids not in is_empty:
+            is_empty[ids] = _is_empty(ids, context)
+        if is_empty[ids]:
+            rows.add(int(answers.rows[number]))
+    return sorted(rows)
+
+
+def _is_empty(ids: tuple[int, ...], context: CheckContext) -> bool:
+    """Say whether an answer is what the template makes of no content, or nothing but white space and a stop token."""
+    if ids == context.empty_answer:
+        return True
+    stops = context.template.stop_ids()
+    return not str(context.tokenizer.decode([token for token in ids if token not in stops])).strip()

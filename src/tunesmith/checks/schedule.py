@@ -16,7 +16,8 @@ from tunesmith.data.store import TokenStore
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """`units` are the rows, or the packed sequences, of an epoch; `step_units` those of a full optimizer step.
+    """`num_rows` are those of the files; `units` the tokenised rows, or packed sequences, that an epoch trains on;
+    `step_units` those of a full optimizer step.
 
     `eval_every` and `save_every` are in steps; None: never, or once an epoch.
     """
@@ -30,8 +31,8 @@ class Schedule:
     save_every: int | None
 
 
-def plan_schedule(config: RunConfig, train: TokenStore) -> Schedule:
-    """Work out the schedule of a run over its training rows."""
+def plan_schedule(config: RunConfig, train: TokenStore, *, num_rows: int) -> Schedule:
+    """Work out the schedule of a run over its training rows; `num_rows` of them are in the files."""
     training = config.training
     units = len(train)
     if units and is_packing(config):
@@ -45,7 +46,7 @@ def plan_schedule(config: RunConfig, train: TokenStore) -> Schedule:
     total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps_per_epoch)
     eval_steps = training.eval_steps if training.eval_steps is not None else training.logging_steps
     return Schedule(
-        num_rows=len(train),
+        num_rows=num_rows,
         units=units,
         step_units=step_units,
         steps_per_epoch=steps_per_epoch,

@@ -4,7 +4,7 @@
 
 from collections.abc import Iterator
 
-from tunesmith.checks.context import CheckContext
+from tunesmith.checks.context import CheckContext, num_used
 from tunesmith.checks.digests import row_digests, text_digests
 from tunesmith.checks.places import places_of
 from tunesmith.checks.rule import Finding, rule
@@ -15,18 +15,27 @@ from tunesmith.core.types import RowRef
 @rule("check.split_too_large", "refuse", needs=("training", "data"))
 def split_leaves_training_rows(context: CheckContext) -> Iterator[Finding]:
     """Find a val_size that takes more rows than it leaves."""
-    val_size, ledger = context.config.data.val_size, context.data.ledger
-    if val_size == 0:
-        return
-    held_out = ledger.count("kept", "cut", "split", split="eval")
-    left = ledger.count("kept", "cut", "split", split="train")
-    if held_out > thresholds()["max_eval_share"] * (held_out + left):
+    val_size = context.config.data.val_size
+    if is_split_too_large(context):
+        held_out, left = _num_rows(context)
         yield Finding(
             message=f"val_size {val_size:g} takes {held_out} of {held_out + left} rows for evaluation and leaves "
             f"{left} for training.",
             remedy="Write the share for evaluation, for example val_size: 0.1, or the number of rows.",
             where=context.at("val_size"),
         )
+
+
+def is_split_too_large(context: CheckContext) -> bool:
+    """Say whether val_size takes more rows than it leaves."""
+    held_out, left = _num_rows(context)
+    return context.config.data.val_size > 0 and held_out > thresholds()["max_eval_share"] * (held_out + left)
+
+
+def _num_rows(context: CheckContext) -> tuple[int, int]:
+    """Count the rows for evaluation and those for training."""
+    ledger = context.data.ledger
+    return num_used(ledger, "eval"), num_used(ledger, "train")
 
 
 @rule("check.evaluation_rows_unused", "warn", needs=("training", "data"))
@@ -55,8 +64,8 @@ def evaluation_rows_are_new(context: CheckContext) -> Iterator[Finding]:
         return
     for where in places_of(leaked):
         yield Finding(
-            message=f"{where.num_rows} of {count} evaluation rows are also training rows: the evaluation measures "
-            "memory there.",
+            message=f"Of {count} evaluation rows {where.num_rows} were also trained on: there the evaluation measures "
+            "memory.",
             remedy="Evaluate on other rows, or take them out of the training data.",
             where=where,
         )

@@ -7,11 +7,13 @@ A template that cannot be rendered at all is refused by `templates/`, with its o
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from tunesmith.checks.context import PROBE, CheckContext
 from tunesmith.checks.rule import Finding, rule
+from tunesmith.core.errors import TunesmithError
 from tunesmith.templates.chat import control_tokens_missing
+
+_ANSWER = PROBE.messages[-1].content
+_REMEDY = "Choose another template with `template:`, or leave it out to use the model's own."
 
 
 @rule("check.control_token_foreign", "refuse", needs=("template",))
@@ -28,32 +30,35 @@ def control_tokens_are_known(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.answer_dropped", "refuse", needs=("training", "probe"))
+@rule("check.answer_dropped", "refuse", needs=("training", "template"))
+def answers_are_rendered(context: CheckContext) -> Iterator[Finding]:
+    """Find a template that leaves answers out."""
+    try:
+        rendered = context.template.render(PROBE, add_generation_prompt=True)
+    except TunesmithError:  # It wants a question before its prompt; the probe itself will tell.
+        return
+    if _letters(_ANSWER) not in _letters(rendered.text):
+        yield Finding(
+            message=f"The chat template {context.template.name!r} leaves answers out: of a question and the answer "
+            f"{_ANSWER!r} it makes {rendered.text!r}.",
+            remedy=_REMEDY,
+            where=context.at("template"),
+        )
+
+
+@rule("check.answer_untrained", "refuse", needs=("training", "probe"))
 def answers_are_supervised(context: CheckContext) -> Iterator[Finding]:
-    """Find a template whose supervised tokens do not hold the answer."""
+    """Find a template whose generation marks are not around the answer."""
     rendered = context.probe
-    trained = context.tokenizer.decode(rendered.input_ids[rendered.weights > 0].tolist())
-    answer = PROBE.messages[-1].content
-    if "".join(answer.split()) not in "".join(str(trained).split()):
+    trained = str(context.tokenizer.decode(rendered.input_ids[rendered.weights > 0].tolist()))
+    if _letters(_ANSWER) not in _letters(trained):
         yield Finding(
-            message=f"The chat template {context.template.name!r} does not train the answer: of {answer!r} it would "
-            f"train {trained!r}.",
-            remedy="Choose another template with `template:`, or leave it out to use the model's own.",
+            message=f"With the chat template {context.template.name!r} the answer {_ANSWER!r} would not be trained, "
+            f"but {trained!r}: its generation marks are at the wrong place.",
+            remedy=_REMEDY,
             where=context.at("template"),
         )
 
 
-@rule("check.stop_token_missing", "refuse", needs=("training", "probe"))
-def answers_end_with_a_stop_token(context: CheckContext) -> Iterator[Finding]:
-    """Find a template whose answers end without a trained stop token: the model would never stop talking."""
-    rendered = context.probe
-    trained = np.flatnonzero(rendered.weights > 0)
-    last = int(rendered.input_ids[trained[-1]]) if len(trained) else None
-    if last not in context.template.stop_ids():
-        shown = context.tokenizer.convert_ids_to_tokens([last]) if last is not None else "nothing"
-        yield Finding(
-            message=f"The chat template {context.template.name!r} ends an answer with {shown}, which is no stop token: "
-            "a model trained with it would never stop.",
-            remedy="Choose another template with `template:`, or leave it out to use the model's own.",
-            where=context.at("template"),
-        )
+def _letters(text: str) -> str:
+    return "".join(text.split())
