@@ -32,6 +32,7 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
+        temporary.chmod(shared_mode(0o666))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -50,12 +51,19 @@ def write_folder_atomic(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_tree(temporary)
-        temporary.chmod(0o755)
+        temporary.chmod(shared_mode(0o777))
         temporary.rename(folder)
         sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def shared_mode(mode: int) -> int:
+    """Apply the user's umask: temporary files are private, the finished ones are what any program would have made."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mode & ~mask
 
 
 def remove_partials(parent: Path, name: str = "") -> None:
@@ -65,9 +73,10 @@ def remove_partials(parent: Path, name: str = "") -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file below a folder, and the folder entries, to disk."""
+    """Flush every file below a folder, and the folder entries, to disk; private files get the user's usual mode."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
+            path.chmod(shared_mode(0o666))
             descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
             try:
                 os.fsync(descriptor)
