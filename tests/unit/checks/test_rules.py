@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The register of rules, their thresholds, and rules whose breach no ordinary run can make."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.check_runs import read_cases
 from tests.unit.checks.stores import context_of
+from tunesmith.checks import thresholds as thresholds_module
 from tunesmith.checks.context import CheckContext
 from tunesmith.checks.length_rules import num_positions
 from tunesmith.checks.preflight import check_context
@@ -16,6 +19,7 @@ from tunesmith.checks.rule import Finding, Rule, rules
 from tunesmith.checks.thresholds import threshold_table, thresholds
 from tunesmith.core.errors import TunesmithError, error_table, refusal
 
+CHECKS = Path(thresholds_module.__file__).parent
 # Found by tests of their own: the first only by a fault of ours, the second needs a trained adapter.
 ELSEWHERE = {"check.stop_token_untrained", "check.adapter_keys_ignored"}
 
@@ -33,10 +37,13 @@ def test_every_rule_has_a_code_of_the_table() -> None:
 
 
 def test_every_threshold_has_a_reason_and_is_used() -> None:
+    texts = "".join(path.read_text(encoding="utf-8") for path in sorted(CHECKS.glob("*.py")))
     for name, entry in threshold_table().items():
         reason = str(entry["reason"])
         assert reason.endswith(".") and "\n" not in reason, name
-    assert thresholds()["max_eval_share"] == 0.5
+        of_method = re.fullmatch(r"(?:lora|freeze|full)(_learning_rate_(?:min|max))", name)
+        assert (f"{{method}}{of_method[1]}" if of_method else f'"{name}"') in texts, f"{name} is not used"
+    assert thresholds().keys() == threshold_table().keys()
 
 
 def test_a_rule_without_what_it_needs_is_not_asked() -> None:
