@@ -9,7 +9,7 @@ from tunesmith.config.index import load_index
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "tunesmith"
 # Read by the configuration itself.
-READ_BY_CONFIG = {"plugins"}
+READ_BY_CONFIG = {"plugins", "predict_with_generate"}
 
 
 def test_every_key_is_read_somewhere() -> None:

@@ -38,6 +38,17 @@ def substitute(entry: Entry) -> Entry | Problem:
     return replace(entry, value=value)
 
 
+def escape(value: Any) -> Any:
+    """Write `$$` for each `$`, so that reading the value again gives it back."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, list | tuple):
+        return [escape(item) for item in value]
+    if isinstance(value, dict):
+        return {key: escape(item) for key, item in value.items()}
+    return value
+
+
 def _substitute(value: Any) -> Any:
     if isinstance(value, str):
         return _VARIABLE.sub(_look_up, value) if "$" in value else value

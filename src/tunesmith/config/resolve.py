@@ -65,7 +65,7 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
     words = chosen_words(entries, index)
     values = _check_entries(entries, index, words, findings)
     job = job_of(command, {entry.key for entry in entries})
-    choices = _choices(values, job, findings.tainted)
+    choices = _choices(values, job)
     flat = {**index.defaults(), **choices, **values}
     _check_rules(flat, entries, job, findings)
     if findings.problems:
@@ -142,10 +142,10 @@ def _check_entries(
     return values
 
 
-def _choices(values: Mapping[str, Any], job: Job, tainted: Iterable[str]) -> dict[str, Any]:
+def _choices(values: Mapping[str, Any], job: Job) -> dict[str, Any]:
     """What follows from the user's keys: training is what `train` does, and neat packing packs."""
     choices: dict[str, Any] = {}
-    asks_for_less = values.get("do_eval", False) or "do_predict" in tainted
+    asks_for_less = values.get("do_eval", False) or values.get("do_predict", False)
     if job == "train" and "do_train" not in values and not asks_for_less:
         choices["do_train"] = True
     if values.get("neat_packing", False) and "packing" not in values:

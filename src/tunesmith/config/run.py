@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunesmith import __version__
+from tunesmith.config.environment import escape
 from tunesmith.config.resolve import Command, KeyOrigin, Resolved
 from tunesmith.config.rules import Job
 from tunesmith.config.section import Section
@@ -136,7 +137,7 @@ def _problem(detail: Any, resolved: Resolved) -> Problem:
 
 
 def _line(key: str, value: Any, comment: str) -> str:
-    return f"{key}: {_scalar(value)}" + (f"  # {comment}" if comment else "")
+    return f"{key}: {_scalar(escape(value))}" + (f"  # {comment}" if comment else "")
 
 
 def _scalar(value: Any) -> str:

@@ -85,6 +85,8 @@ def test_an_empty_value_means_the_default() -> None:
         ({"do_train": True}, True),
         ({"do_eval": True, "val_size": 0.1}, False),
         ({"do_eval": True, "do_train": True, "val_size": 0.1}, True),
+        ({"do_predict": True, "predict_with_generate": True, "eval_dataset": "e"}, False),
+        ({"do_predict": True, "do_train": True, "eval_dataset": "e"}, True),
     ],
 )
 def test_train_trains_unless_only_evaluation_is_asked_for(keys: dict[str, Any], expected: bool) -> None:
@@ -190,8 +192,9 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
         ({"quantization_method": "bitsandbytes"}, []),
         ({"quantization_bit": 4, "quantization_method": "bitsandbytes"}, [("config.key_pending", "quantization_bit")]),
         ({"pref_beta": "0.1", "use_galore": "false", "video_fps": 2}, []),
-        ({"do_predict": True, "predict_with_generate": True},
-         [("config.key_pending", "do_predict"), ("config.key_pending", "predict_with_generate")]),
+        ({"predict_with_generate": True, "eval_strategy": "steps", "val_size": 0.1},
+         [("config.key_pending", "predict_with_generate")]),
+        ({"predict_with_generate": True}, [("config.key_pending", "predict_with_generate")]),
     ],
 )  # fmt: skip
 def test_old_invented_and_pending_names(keys: dict[str, Any], expected: list[tuple[str, str]]) -> None:
@@ -228,6 +231,8 @@ def test_keys_of_parts_not_chosen_are_no_matter_to_chat_and_export() -> None:
         ({"dataset": None}, "config.key_missing", "dataset"),
         ({"do_train": False}, "config.key_missing", "do_train"),
         ({"do_eval": True}, "config.key_missing", "do_eval"),
+        ({"do_predict": True}, "config.key_missing", "do_predict"),
+        ({"do_predict": True, "stage": "pt", "val_size": 1}, "config.keys_conflict", "do_predict"),
         ({"eval_strategy": "steps"}, "config.key_missing", "eval_strategy"),
         ({"val_size": 0.1, "eval_dataset": "e"}, "config.keys_conflict", "val_size"),
         ({"val_size": 1.5}, "config.value_out_of_range", "val_size"),

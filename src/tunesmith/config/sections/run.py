@@ -23,6 +23,10 @@ class RunSection(Section):
         False, description="Train. `tunesmith train` implies it unless only do_eval or do_predict is asked for."
     )
     do_eval: bool = Field(False, description="Evaluate on the evaluation rows after training, or alone.")
+    do_predict: bool = Field(False, description="Let the model answer the evaluation rows, and score the answers.")
+    predict_with_generate: bool = Field(
+        False, description="With do_predict, which always generates: no effect of its own."
+    )
     output_dir: str | None = Field(None, description="Folder for weights, checkpoints, logs and reports.")
     overwrite_output_dir: bool = Field(
         False, description="Move an earlier run in output_dir aside to <folder>.old-<n> and start anew."
