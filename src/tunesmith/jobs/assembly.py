@@ -6,7 +6,7 @@ Nothing here writes to the output folder.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from tunesmith.training.callbacks.flow import EarlyStopping, RunClock, StopWhenI
 from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
@@ -131,15 +132,13 @@ def plan_rules(config: RunConfig, args: TrainingArguments) -> PlanRules:
     )
 
 
-def build_trainer(
-    config: RunConfig, parts: Parts, built: BuiltModel, record: RunRecord, *, flag: InterruptFlag
-) -> TunesmithTrainer:
-    """Build the trainer with its callbacks, or refuse settings that cannot work with these parts."""
+def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record: RunRecord) -> TunesmithTrainer:
+    """Build the trainer of a run."""
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
     objective = objectives.get(config.run.stage)
-    trainer = TunesmithTrainer(
+    return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
@@ -156,7 +155,11 @@ def build_trainer(
         ),
         args,
     )
-    refuse_unknown_metric(trainer)
+
+
+def add_callbacks(trainer: TunesmithTrainer, config: RunConfig, *, flag: InterruptFlag) -> None:
+    """Add what accompanies training: clock, guard, log, progress, early stopping, interruption."""
+    training, folder = config.training, Path(trainer.args.output_dir or "")
     callbacks: list[TrainerCallback] = [RunClock(trainer), WeightGuard(trainer), LogFile(trainer, folder)]
     if not training.disable_tqdm:
         callbacks.append(ProgressLine(trainer))
@@ -164,7 +167,6 @@ def build_trainer(
         callbacks.append(EarlyStopping(trainer, patience=training.early_stopping_steps))
     for callback in [*callbacks, StopWhenInterrupted(flag)]:
         trainer.add_callback(callback)
-    return trainer
 
 
 def reported_tokens(setting: bool | str) -> Any:
@@ -172,12 +174,13 @@ def reported_tokens(setting: bool | str) -> Any:
     return {True: "all", False: "no"}.get(setting, setting) if isinstance(setting, bool) else setting
 
 
-def refuse_unknown_metric(trainer: TunesmithTrainer) -> None:
+def refuse_unknown_metric(config: RunConfig, evaluation_sets: Iterable[str]) -> None:
     """Refuse a metric that decides about checkpoints but is never reported."""
-    metric = trainer.args.metric_for_best_model
-    if metric is None or not trainer.parts.evals:
+    metric, names = config.training.metric_for_best_model, list(evaluation_sets)
+    if metric is None or not names:
         return
-    known = trainer.eval_metric_names()
+    objective = objectives.get(config.run.stage)
+    known = metric_names(objective, names, with_accuracy=config.training.compute_accuracy)
     if metric not in known and f"eval_{metric}" not in known:
         raise refusal(
             "training.metric_unknown",

@@ -51,10 +51,16 @@ class Forecast:
             f"Data: {self.rows:,} rows, {self.tokens:,} tokens, {self.supervised_tokens:,} of them supervised "
             f"({share:.0f} %), longest row {self.longest_row:,} tokens",
             f"Steps: {self.steps:,} ({self.steps_of_epoch:,} an epoch)",
-            f"Will write about {to_size(self.bytes_to_write)}: {self.checkpoints} checkpoints of "
-            f"{to_size(self.bytes_of_checkpoint)} and the result of {to_size(self.bytes_of_result)}",
+            f"Will write about {to_size(self.bytes_to_write)}: {self._checkpoints_text()}the result of "
+            f"{to_size(self.bytes_of_result)}",
             f"Memory: {to_size(self.bytes_in_memory)} for weights, gradients and optimizer; activations come on top",
         ]
+
+    def _checkpoints_text(self) -> str:
+        if not self.checkpoints:
+            return ""
+        plural = "s" if self.checkpoints > 1 else ""
+        return f"{self.checkpoints} checkpoint{plural} of {to_size(self.bytes_of_checkpoint)} and "
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,16 @@ from tunesmith.core.files import write_text_atomic
 from tunesmith.core.progress import format_seconds, say
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Completion
-from tunesmith.jobs.assembly import BuiltModel, build_model, build_trainer, plan_rules, run_arguments, side_bytes
+from tunesmith.jobs.assembly import (
+    BuiltModel,
+    add_callbacks,
+    build_model,
+    build_trainer,
+    plan_rules,
+    refuse_unknown_metric,
+    run_arguments,
+    side_bytes,
+)
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, make_forecast, refuse_short_disk
 from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
@@ -101,6 +110,7 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     data = prepared.parts.data
     assert data is not None and data.train is not None
     say(data.ledger.table())
+    refuse_unknown_metric(prepared.config, data.evals)
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
     forecast = make_forecast(built.model, data.train, plan_rules(prepared.config, args), args, saving=saving)
@@ -115,7 +125,8 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     answerer, prompts = sample_prompts(prepared)
     before = answerer.answer(built.model, prompts)
     flag = InterruptFlag()
-    trainer = build_trainer(prepared.config, prepared.parts, built, prepared.record, flag=flag)
+    trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
+    add_callbacks(trainer, prepared.config, flag=flag)
     checkpoint = prepared.begin.checkpoint
     if checkpoint is not None:
         say(f"Continuing from {checkpoint}.")
@@ -146,8 +157,10 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
 
 def evaluate_only(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
     """Evaluate the model as it is; nothing else is written to the output folder."""
-    trainer = build_trainer(prepared.config, prepared.parts, built, prepared.record, flag=InterruptFlag())
+    trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
     metrics = trainer.evaluate()
+    for name, value in metrics.items():
+        say(f"{name} = {value:.4f}")
     write_metrics(prepared.folder, "eval", metrics)
     return {"output_dir": str(prepared.folder), "eval": metrics, "rows": ledger_of(prepared)}
 

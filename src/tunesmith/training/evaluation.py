@@ -7,15 +7,18 @@ It knows neither trainer nor files; the caller gives the function that scores a 
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from tunesmith.core.progress import Progress
 from tunesmith.core.types import Batch, Scores
 from tunesmith.objectives.base import Objective
 from tunesmith.training.totals import MetricSums, SumOverRanks
+
+_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,20 @@ def evaluate_sets(
     return metrics
 
 
+def shown(batches: Iterable[Batch], label: str, num_rows: int) -> Iterator[Batch]:
+    """Pass batches through; an evaluation that takes longer than a few seconds draws a progress line of its own."""
+    began, done, progress = time.monotonic(), 0, None
+    for batch in batches:
+        yield batch
+        done += len(batch.rows)
+        if progress is not None:
+            progress.advance(len(batch.rows))
+        elif time.monotonic() - began > _SILENT_SECONDS:
+            progress = Progress(label, num_rows, "rows", start=done)
+    if progress is not None:
+        progress.close()
+
+
 def sum_set(batches: Iterable[Batch], rules: EvaluationRules, score: Callable[[Batch], Scores]) -> SetSums:
     """Add up loss, units and metrics over the batches of one set, and over ranks."""
     sums = MetricSums()
@@ -106,10 +123,12 @@ def to_metrics(sums: SetSums, rules: EvaluationRules, prefix: str) -> dict[str, 
     return metrics | {f"{prefix}_{name}": total / count for name, (total, count) in shown.items() if count}
 
 
-def metric_names(rules: EvaluationRules, sets: Iterable[str], prefix: str = "eval") -> set[str]:
-    """Name the metrics by which a best checkpoint can be chosen before anything was evaluated."""
+def metric_names(
+    objective: Objective | type[Objective], sets: Iterable[str], *, with_accuracy: bool, prefix: str = "eval"
+) -> set[str]:
+    """Name the metrics by which a best checkpoint can be chosen, before anything was evaluated."""
     names = list(sets)
     prefixes = [prefix, *(f"{prefix}_{name}" for name in names if len(names) > 1)]
-    kinds = ["loss", *(["perplexity"] if rules.objective.is_likelihood else [])]
-    kinds += ["accuracy"] if rules.with_accuracy else []
+    kinds = ["loss", *(["perplexity"] if objective.is_likelihood else [])]
+    kinds += ["accuracy"] if with_accuracy else []
     return {f"{one}_{kind}" for one in prefixes for kind in kinds}

@@ -56,7 +56,7 @@ def decide_begin(folder: Path, *, resume: bool | str | None, overwrite: bool) ->
         raise _refuse(folder, f"output_dir {folder} is a file.", "Name a folder.")
     refuse_live_owner(folder)
     if isinstance(resume, str):
-        return Begin(folder=folder, checkpoint=_named_checkpoint(Path(resume)))
+        return Begin(folder=folder, checkpoint=_named_checkpoint(Path(resume).expanduser()))
     checkpoint, broken = newest_intact(folder) if resume else (None, [])
     if checkpoint is not None:
         return Begin(folder=folder, checkpoint=checkpoint, broken=tuple(broken))

@@ -27,7 +27,7 @@ from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.batches import Inputs, LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
 from tunesmith.training.checkpoints import Checkpoints, read_manifest
-from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names
+from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
 from tunesmith.training.hf_compat import HookedTrainer
 from tunesmith.training.random_state import capture_random_state, restore_random_state
@@ -185,7 +185,10 @@ class TunesmithTrainer(HookedTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Evaluate all evaluation sets, log the metrics and give them."""
-        sets = {name: self._eval_batches(store) for name, store in self.parts.evals.items()}
+        sets = {
+            name: shown(self._eval_batches(store), f"evaluating {name}", len(store))
+            for name, store in self.parts.evals.items()
+        }
         metrics = evaluate_sets(self.module, sets, self._eval_rules, score=self._score, prefix=metric_key_prefix)
         broken = [name for name, value in metrics.items() if not math.isfinite(value)]
         if broken:
@@ -200,7 +203,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def eval_metric_names(self) -> set[str]:
         """Name the metrics that evaluation reports."""
-        return metric_names(self._eval_rules, self.parts.evals)
+        return metric_names(self.parts.objective, self.parts.evals, with_accuracy=self.parts.compute_accuracy)
 
     @property
     def _eval_rules(self) -> EvaluationRules:
@@ -271,6 +274,7 @@ class TunesmithTrainer(HookedTrainer):
         step, checkpoints = self.state.global_step, self.parts.checkpoints
         progress = {
             "epoch": self.state.epoch,
+            "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
             "has_optimizer": not self.args.save_only_model,
@@ -287,6 +291,11 @@ class TunesmithTrainer(HookedTrainer):
                     self._write_states(folder, random_states)
             checkpoints.rotate(best_step=best)
         self.accelerator.wait_for_everyone()
+
+    def _position(self) -> int:
+        """Give the index of the next micro-batch in the epoch's plan."""
+        loader: Any = self.callback_handler.train_dataloader
+        return round((self.state.epoch or 0.0) % 1 * len(loader))
 
     def write_model(self, folder: Path) -> None:
         """Write the trained weights with tokenizer and template."""

@@ -13,6 +13,7 @@ from tests.unit.training.batches import make_batch, make_rows
 from tunesmith.core.types import Batch, Scores
 from tunesmith.data.collate import collate
 from tunesmith.objectives.sft import SftParams, SupervisedFineTuning
+from tunesmith.training import evaluation
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names
 
 MODEL = nn.Linear(1, 1)
@@ -60,8 +61,18 @@ def test_names_are_known_before() -> None:
     sets = {"a": batches_of([6]), "b": batches_of([6])}
     metrics = evaluate_sets(MODEL, sets, rules(), score=score)
     speeds = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
-    assert metric_names(rules(), sets) == set(metrics) - speeds
+    assert metric_names(SupervisedFineTuning, sets, with_accuracy=True) == set(metrics) - speeds
     assert "eval_accuracy" not in evaluate_sets(MODEL, sets, rules(with_accuracy=False), score=score)
+
+
+def test_a_long_evaluation_shows_its_own_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(list(evaluation.shown(batches_of([1] * 6), "evaluating a", 6))) == 6
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(evaluation, "_SILENT_SECONDS", -1.0)
+    assert len(list(evaluation.shown(batches_of([1] * 6), "evaluating a", 6))) == 6
+    assert "evaluating a 6/6" in capsys.readouterr().err
 
 
 def test_the_model_returns_to_its_mode() -> None:

@@ -17,7 +17,7 @@ from tests.unit.training.runs import LENGTHS, TinyRun, tiny_model
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import LayoutKind
 from tunesmith.training.callbacks.flow import EarlyStopping, StopWhenInterrupted
-from tunesmith.training.checkpoints import find_fault, list_checkpoints
+from tunesmith.training.checkpoints import find_fault, list_checkpoints, read_manifest
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.trainer import TunesmithTrainer
 
@@ -249,6 +249,43 @@ def test_evaluation_leaves_training_as_it_was(tmp_path: Path) -> None:
     watched = TinyRun(folder=tmp_path, keys=keys, evals=eval_sets(), model=dropout_model()).trainer()
     watched.train()
     assert torch.equal(flat_weights(plain), flat_weights(watched))
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    trainer = TinyRun(folder=tmp_path, keys=EVALUATING, evals=eval_sets()).trainer()
+    with torch.no_grad():
+        trainer.module.get_parameter("model.norm.weight")[0] = math.inf
+    with pytest.raises(TunesmithError, match=r"evaluation_not_finite.*eval_loss") as caught:
+        trainer.evaluate()
+    assert caught.value.exit_code == 6
+
+
+def test_saving_only_the_best(tmp_path: Path) -> None:
+    keys = {**EVALUATING, "save_strategy": "best", "learning_rate": 5e-2, "save_total_limit": 1}
+    trainer = TinyRun(folder=tmp_path, keys=keys, evals=eval_sets()).trainer()
+    trainer.train()
+    entries = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    best = min(entries, key=lambda entry: entry["eval_loss"])["step"]
+    assert [step for step, _ in list_checkpoints(tmp_path)] == [best]
+
+
+def test_worker_processes_change_nothing(tmp_path: Path) -> None:
+    alone = TinyRun(folder=tmp_path, model=dropout_model()).trainer()
+    alone.train()
+    keys = {"dataloader_num_workers": 1, "dataloader_prefetch_factor": 2, "dataloader_persistent_workers": True}
+    helped = TinyRun(folder=tmp_path, keys=keys, model=dropout_model()).trainer()
+    helped.train()
+    assert torch.equal(flat_weights(alone), flat_weights(helped))
+
+
+def test_the_manifest_tells_the_position_in_the_data(tmp_path: Path) -> None:
+    TinyRun(folder=tmp_path, keys=SAVING).trainer().train()
+    positions = [read_manifest(path).progress for _, path in list_checkpoints(tmp_path)]
+    assert [(round(entry["epoch"], 3), entry["micro_batch"]) for entry in positions] == [
+        (0.667, 4),
+        (1.333, 2),
+        (2.0, 0),
+    ]
 
 
 def test_the_best_checkpoint_outlives_the_limit_and_is_loaded_at_the_end(tmp_path: Path) -> None:
