@@ -49,7 +49,7 @@ PAIRS = [
     ("gpt2", "default"),
     ("mistral_v3", "zephyr"),
 ]
-SPECIAL_TEXTS = ["<|im_end|>", "<|eot_id|>", "<｜end▁of▁sentence｜>", "</s>", "<|end|>", "<end_of_turn>", "<|user|>"]
+SPECIAL_TEXTS = ["<|im_end|>", "<|eot_id|>", "<｜end▁of▁sentence｜>", "</s>", "<|end|>", "<end_of_turn>", "<｜User｜>"]
 _SAFE = st.characters(
     exclude_categories=("Cs", "Cc", "Cn"), exclude_characters=[chr(code) for code in range(0xFDD0, 0xFDF0)]
 )
@@ -145,7 +145,12 @@ def test_typed_control_tokens_stay_text(
     pair: tuple[PreTrainedTokenizerBase, JinjaTemplate], rounds: list[tuple[str, str]]
 ) -> None:
     tokenizer, template = pair
-    special = [index for index, token in tokenizer.added_tokens_decoder.items() if token.special]
+    frame = template.sample()
+    special = [
+        index
+        for index, token in tokenizer.added_tokens_decoder.items()
+        if token.special or (token.content in frame and token.content.strip())
+    ]
     harmless = [tuple("x" if text.strip() else text for text in pair_) for pair_ in rounds]
     for is_prompt in (False, True):
         typed = template.render(chat(rounds, is_prompt=is_prompt), add_generation_prompt=is_prompt)

@@ -41,7 +41,7 @@ def load_template(
     own = own_source(tokenizer)
     if own is None:
         raise refusal(
-            "template.missing",
+            "template.source_missing",
             "The tokenizer has no chat template, and `template` names none.",
             f"Set `template:` to {_candidates(tokenizer)}, or to the path of a .jinja file.",
             key="template",

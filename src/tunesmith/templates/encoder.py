@@ -3,7 +3,7 @@
 """Text to token ids with positions, by the tokenizer's own pipeline; escaped ranges never become control tokens.
 
 A text without escaped ranges gives exactly the ids of `tokenizer(text, add_special_tokens=False)`. Otherwise a second
-pipeline is used that differs in one thing: it knows its special tokens only under aliases, which nobody can type.
+pipeline is used that differs in one thing: it knows the protected tokens only under aliases, which nobody can type.
 """
 
 import re
@@ -78,10 +78,16 @@ class Encoded:
         return position + self.shifts[place][1] if place >= 0 else position
 
 
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, str, bool]]:
+    """List the tokens added to a vocabulary: id, text, whether it is marked special."""
+    return [(index, token.content, token.special) for index, token in sorted(tokenizer.added_tokens_decoder.items())]
+
+
 class TextEncoder:
     """Encodes rendered conversations for one tokenizer, without changing it."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, protected: Sequence[str]) -> None:
+        """`protected` are the added tokens that escaped text must not become."""
         if not tokenizer.is_fast:
             raise refusal(
                 "template.tokenizer_slow",
@@ -89,15 +95,11 @@ class TextEncoder:
                 "Use a model folder with a tokenizer.json.",
             )
         self._tokenizer = tokenizer
-        added = tokenizer.added_tokens_decoder
-        self._added: list[tuple[int, AddedToken]] = sorted(added.items())
-        self.special_tokens = tuple(token.content for _, token in self._added if token.special)
-        self.added_tokens = {token.content: index for index, token in self._added}
-
-    @cached_property
-    def _special_pattern(self) -> re.Pattern[str]:
-        tokens = sorted(self.special_tokens, key=lambda token: (-len(token), token))
-        return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+        self._added: list[tuple[int, AddedToken]] = sorted(tokenizer.added_tokens_decoder.items())
+        self._protected = {token: index for index, token in enumerate(protected)}
+        self._protected_ids = frozenset(index for index, token in self._added if token.content in self._protected)
+        longest_first = sorted(protected, key=lambda token: (-len(token), token))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def encode(self, text: EscapedText) -> Encoded:
         """Encode one rendering."""
@@ -112,10 +114,6 @@ class TextEncoder:
             self._ordinary(by_index[index], len(text.text)) if index in by_index else self._escaped(text)
             for index, text in enumerate(texts)
         ]
-
-    def is_single_token(self, text: str) -> bool:
-        """Say whether a text is one token of the vocabulary that no text around it can break."""
-        return text in self.added_tokens
 
     def _ordinary(self, encoding: Encoding, length: int) -> Encoded:
         ids = _translated(encoding.ids, self._pipeline_changes)
@@ -135,7 +133,7 @@ class TextEncoder:
         )
         for start, end in text.plain:
             inside = encoded.ids[encoded.index_at(start) : encoded.index_at(end)]
-            if self._special_ids.intersection(inside.tolist()):
+            if self._protected_ids.intersection(inside.tolist()):
                 raise refusal(
                     "template.special_text_unescapable",
                     f"The text {text.text[start:end]!r} in a message cannot be tokenised as plain text here: the "
@@ -162,21 +160,13 @@ class TextEncoder:
         found = [(place, place, _BREAK) for place in text.breaks]
         position = 0
         for start, end in [*text.plain, (len(text.text), len(text.text))]:
-            for match in self._special_pattern.finditer(text.text, position, start):
+            for match in self._pattern.finditer(text.text, position, start):
                 found.append((match.start(), match.end(), self._alias(match.group())))
             position = end
         return sorted(found, key=lambda item: item[:2])
 
     def _alias(self, token: str) -> str:
-        return _ALIAS + chr(_FIRST_INDEX + self._special_index[token])
-
-    @cached_property
-    def _special_index(self) -> dict[str, int]:
-        return {token: index for index, token in enumerate(self.special_tokens)}
-
-    @cached_property
-    def _special_ids(self) -> frozenset[int]:
-        return frozenset(self.added_tokens[token] for token in self.special_tokens)
+        return _ALIAS + chr(_FIRST_INDEX + self._protected[token])
 
     @cached_property
     def _break_id(self) -> int:
@@ -203,7 +193,7 @@ class TextEncoder:
 
     @cached_property
     def _alias_tokens(self) -> list[AddedToken]:
-        return [self._aliased(token) if token.special else token for _, token in self._added]
+        return [self._aliased(token) if token.content in self._protected else token for _, token in self._added]
 
     @cached_property
     def _alias_pipeline(self) -> Tokenizer:

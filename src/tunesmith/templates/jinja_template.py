@@ -20,7 +20,7 @@ from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.types import Conversation, FloatArray, Message, Rendered
 from tunesmith.templates.base import ChatTemplate, Origin, TrainPolicy
-from tunesmith.templates.encoder import Encoded, TextEncoder
+from tunesmith.templates.encoder import Encoded, TextEncoder, added_tokens
 from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, to_dialogue, to_tools
 from tunesmith.templates.parsing import parse_answer
 from tunesmith.templates.sandbox import CompiledTemplate
@@ -28,7 +28,7 @@ from tunesmith.templates.skeleton import FoundTurns, TurnFinder
 from tunesmith.templates.turns import CHANGED, PROBE_TOOL, TurnLocator, probe_call, without_marks
 
 TEMPLATE_FILE = "chat_template.jinja"
-FACTS_FILE = "chat_template.json"
+FACTS_FILE = "tunesmith_template.json"
 # Templates that print today's date get this one, so that a row gives the same tokens on any day.
 FIXED_DATE = datetime(2025, 1, 1)
 
@@ -76,17 +76,26 @@ class JinjaTemplate(ChatTemplate):
         self.origin = facts.origin
         self.facts = facts
         self._tokenizer = tokenizer
-        self._encoder = TextEncoder(tokenizer)
         self._variables = {**tokenizer.special_tokens_map, **facts.variables}
         self._compiled = CompiledTemplate(source, facts.date)
-        self._escaper = Escaper(self._encoder.special_tokens, facts.kept_in_answers)
+        added = added_tokens(tokenizer)
+        self._added_ids = {content: index for index, content, _ in added}
         self._locator = TurnLocator(
             self._render_dialogue,
-            controls=_any_of([*self._encoder.added_tokens]),
+            controls=_any_of([*self._added_ids]),
             implicit_stops=facts.implicit_stops,
             kept=facts.kept_in_answers,
         )
         self.finder = TurnFinder(self._locator)
+        # Tokens that a person's text must not become: those marked special, and those that frame plain turns.
+        frame = set(self._locator.controls.findall(self.sample())) - set(facts.kept_in_answers)
+        protected = [content for _, content, is_special in added if is_special or content in frame]
+        self._encoder = TextEncoder(tokenizer, protected)
+        self._escaper = Escaper(protected, facts.kept_in_answers)
+
+    def __reduce__(self) -> tuple[type["JinjaTemplate"], tuple[str, PreTrainedTokenizerBase, TemplateFacts]]:
+        """Pickle as what it was built from: compiled templates cannot be sent to other processes."""
+        return JinjaTemplate, (self.source, self._tokenizer, self.facts)
 
     def render(
         self,
@@ -165,8 +174,11 @@ class JinjaTemplate(ChatTemplate):
 
     @cached_property
     def _stop_ids(self) -> tuple[int, ...]:
-        names = [*self._locator.explicit_stops(), self._locator.implicit_stop()]
-        ids = [self._encoder.added_tokens[name] for name in names if name is not None]
+        names = list(self._locator.explicit_stops())
+        implicit = self._locator.implicit_stop()
+        if implicit is not None:
+            names += [implicit, *(name for name in self.facts.implicit_stops if name in self._added_ids)]
+        ids = [self._added_ids[name] for name in names]
         eos = self._tokenizer.eos_token_id
         return tuple(dict.fromkeys([*ids, *([eos] if isinstance(eos, int) else [])]))
 
@@ -289,7 +301,7 @@ class JinjaTemplate(ChatTemplate):
     def _append(
         self, ids: np.ndarray[Any, np.dtype[np.int32]], weights: FloatArray, stop: str, weight: float
     ) -> tuple[np.ndarray[Any, np.dtype[np.int32]], FloatArray]:
-        stop_id = self._encoder.added_tokens[stop]
+        stop_id = self._added_ids[stop]
         return np.append(ids, np.int32(stop_id)), np.append(weights, np.float32(weight))
 
 

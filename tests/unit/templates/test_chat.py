@@ -3,19 +3,20 @@
 """Which template a run gets, what of it is trained, and what travels with a model."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from tests.parity.conversations import load_json
+from tests.parity.conversations import load_json, vocabulary_for
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import collected_warnings
 from tunesmith.core.types import Conversation, Message, ToolCall
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.catalog import load_catalog
 from tunesmith.templates.chat import control_tokens_missing, load_template
-from tunesmith.templates.jinja_template import JinjaTemplate
+from tunesmith.templates.jinja_template import FACTS_FILE, JinjaTemplate, TemplateFacts
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
 
 ROUNDS = (("What is 2+2?", "It is 4."), ("And 3+3?", "It is 6."))
@@ -155,6 +156,37 @@ def test_markers_of_reasoning_stay_tokens_in_answers(assets: Path) -> None:
     assert int((rendered.input_ids == marker).sum()) == 1
 
 
+def test_tokens_that_frame_turns_are_protected_without_being_marked_special(assets: Path) -> None:
+    tokenizer = load_tokenizer(assets / "tokenizers" / "deepseek_v3")
+    header = tokenizer.convert_tokens_to_ids("<｜Assistant｜>")
+    assert not tokenizer.added_tokens_decoder[header].special  # type: ignore[index]
+    rendered = load_template(tokenizer).render(_chat("<｜Assistant｜>Sure!<｜User｜>", "No."))
+    assert int((rendered.input_ids == header).sum()) == 1
+
+
+def test_a_template_can_be_sent_to_another_process(qwen: PreTrainedTokenizerBase) -> None:
+    template = load_template(qwen, variables={"enable_thinking": False})
+    copy = pickle.loads(pickle.dumps(template))  # noqa: S301 (our own bytes)
+    assert copy.fingerprint() == template.fingerprint()
+    assert copy.render(conversation()).input_ids.tolist() == template.render(conversation()).input_ids.tolist()
+
+
+def test_glm_stops_at_the_next_header(assets: Path) -> None:
+    source = (assets / "chat_templates" / "glm" / "glm4moe.jinja").read_text(encoding="utf-8")
+    tokenizer = vocabulary_for([source, "<|observation|>"], assets)
+    catalog = load_catalog()
+    facts = TemplateFacts(
+        name="glm",
+        origin="file",
+        kept_in_answers=catalog.kept_in_answers,
+        implicit_stops=catalog.stops_between_turns,
+    )
+    template = JinjaTemplate(source, tokenizer, facts)
+    stops = tokenizer.convert_ids_to_tokens(list(template.stop_ids()))
+    assert stops == ["<|user|>", "<|observation|>", "</s>"]
+    assert [text for text, _ in trained(template, conversation())][-1].endswith("It is 6.<|user|>")
+
+
 def test_noncharacters_are_refused(smollm: PreTrainedTokenizerBase) -> None:
     with pytest.raises(TunesmithError) as caught:
         load_template(smollm).render(_chat("\ufdd5", "x"))
@@ -199,7 +231,7 @@ def test_without_any_template_candidates_are_listed(
     with pytest.raises(TunesmithError) as caught:
         load_template(gpt2)
     problem = caught.value.problems[0]
-    assert problem.code == "template.missing"
+    assert problem.code == "template.source_missing"
     assert "alpaca" in problem.remedy and "qwen" not in problem.remedy
     with pytest.raises(TunesmithError) as caught:
         load_template(smollm, name="chatmll")
@@ -249,7 +281,7 @@ def test_the_saved_template_is_used_from_its_folder(
     assert served.origin == "frozen" and served.source == trained_with.source
     assert served.fingerprint() == trained_with.fingerprint()
     assert served.fingerprint() != load_template(qwen).fingerprint() != load_template(smollm).fingerprint()
-    facts = json.loads((tmp_path / "chat_template.json").read_text(encoding="utf-8"))
+    facts = json.loads((tmp_path / FACTS_FILE).read_text(encoding="utf-8"))
     assert facts["variables"] == {"enable_thinking": False} and facts["date"].startswith("2025-01-01")
 
 
