@@ -29,6 +29,7 @@ from tunesmith.jobs.assembly import (
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, make_forecast, refuse_short_disk
 from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
+from tunesmith.jobs.predict import predict
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
 from tunesmith.templates.tokenizer import padding_id
@@ -63,14 +64,14 @@ def run(config: RunConfig) -> dict[str, Any]:
     built = build_model(config, prepared.parts, saved_choices=choices)
     prepared = with_choices(prepared, built)
     if not config.run.do_train:
-        return evaluate_only(prepared, built)
+        return {**evaluate_only(prepared, built), **predict_if_asked(prepared, built)}
     warn_of_machine(prepared.begin, prepared.record)
     forecast = announce(prepared, built)
     prepared.begin.apply(say)
     with hold_lock(prepared.folder):
         clear_leftovers(prepared.folder)
         write_text_atomic(prepared.folder / CONFIG_FILE, prepared.record.config_text)
-        return train(prepared, built, forecast)
+        return {**train(prepared, built, forecast), **predict_if_asked(prepared, built)}
 
 
 def prepare_run(config: RunConfig) -> Prepared:
@@ -156,13 +157,22 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
 
 
 def evaluate_only(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
-    """Evaluate the model as it is; nothing else is written to the output folder."""
+    """Evaluate the model as it is, if asked; only the metrics are written to the output folder."""
+    if not prepared.config.run.do_eval:
+        return {"output_dir": str(prepared.folder), "rows": ledger_of(prepared)}
     trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
     metrics = trainer.evaluate()
     for name, value in metrics.items():
         say(f"{name} = {value:.4f}")
     write_metrics(prepared.folder, "eval", metrics)
     return {"output_dir": str(prepared.folder), "eval": metrics, "rows": ledger_of(prepared)}
+
+
+def predict_if_asked(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
+    """Let the model answer the evaluation rows where the user asks for predictions."""
+    if not prepared.config.run.do_predict:
+        return {}
+    return {"predict": predict(prepared.config, prepared.parts, built.model)}
 
 
 def final_evaluation(trainer: TunesmithTrainer, prepared: Prepared) -> dict[str, float]:
