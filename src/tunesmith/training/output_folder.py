@@ -77,7 +77,7 @@ def _named_checkpoint(path: Path) -> Path:
     if fault is None:
         return path
     raise refusal(
-        "checkpoint.damaged" if path.is_dir() else "checkpoint.path_missing",
+        "checkpoint.files_damaged" if path.is_dir() else "checkpoint.path_missing",
         f"The checkpoint {path} cannot be continued: {fault}.",
         "Name an intact checkpoint-<step> folder, or write resume_from_checkpoint: true for the newest intact one.",
         file=str(path),

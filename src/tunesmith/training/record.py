@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-import tunesmith
+from tunesmith import __version__
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy")
 
@@ -44,7 +44,7 @@ class RunRecord:
 def installed_versions() -> dict[str, str]:
     """Name the versions of Python, tunesmith and the libraries that decide the numbers."""
     versions = {name: metadata.version(name) for name in _LIBRARIES}
-    return {"python": platform.python_version(), "tunesmith": tunesmith.__version__, **versions}
+    return {"python": platform.python_version(), "tunesmith": __version__, **versions}
 
 
 def forbidding_differences(saved: Mapping[str, Any], current: RunRecord) -> list[str]:

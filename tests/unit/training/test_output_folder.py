@@ -87,7 +87,7 @@ def test_a_checkpoint_of_another_folder_can_be_named(tmp_path: Path) -> None:
 def test_a_named_checkpoint_must_be_intact(tmp_path: Path) -> None:
     write(checkpoints_in(tmp_path), 2)
     (tmp_path / "checkpoint-2" / "weights.bin").write_bytes(b"short")
-    with pytest.raises(TunesmithError, match=r"checkpoint\.damaged.*5 bytes instead of 100"):
+    with pytest.raises(TunesmithError, match=r"checkpoint\.files_damaged.*5 bytes instead of 100"):
         begin(tmp_path, resume=str(tmp_path / "checkpoint-2"))
     with pytest.raises(TunesmithError, match=r"checkpoint\.path_missing"):
         begin(tmp_path, resume=str(tmp_path / "checkpoint-3"))
