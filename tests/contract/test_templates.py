@@ -84,7 +84,7 @@ def loaded(folder: Path) -> PreTrainedTokenizerBase:
 
 
 fast = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
