@@ -144,6 +144,12 @@ def test_nothing_left_is_refused(prepare_data: Prepare, dataset_writer: DatasetW
     assert problem.code == "data.rows_none"
 
 
+def test_a_first_token_is_never_a_target(prepare_data: Prepare, tiny_dataset: Path) -> None:
+    prepared = prepare_data(dataset="tiny", train_on_prompt=True)
+    assert prepared.train is not None
+    assert (prepared.train.num_supervised == prepared.train.lengths - 1).all()
+
+
 def test_masked_rows_count_as_lost(prepare_data: Prepare, dataset_writer: DatasetWriter) -> None:
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "loss_weight": 0}]
     dataset_writer.write("masked", [{"messages": messages}])

@@ -75,6 +75,7 @@ def test_a_message_may_carry_a_loss_weight() -> None:
     [
         (row(("human", "a"), ("human", "b"), ("gpt", "c")), "data.role_order_broken"),
         (row(("gpt", "a"), ("human", "b")), "data.role_order_broken"),
+        (row(("human", "a"), ("gpt", "b"), ("gpt", "c")), "data.role_order_broken"),
         (row(("human", "a"), ("system", "s"), ("gpt", "b")), "data.role_order_broken"),
         (row(("observation", "a"), ("gpt", "b")), "data.role_order_broken"),
         (row(("system", "a")), "data.role_order_broken"),
