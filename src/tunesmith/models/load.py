@@ -91,7 +91,16 @@ def load_model(
         raise _config_refused(folder, error) from error
     model, info = loaded
     _judge_loading(folder, info)
+    _repair_generation_config(model)
     return _on_device(model, device or default_device())
+
+
+def _repair_generation_config(model: Any) -> None:
+    """Turn sampling on where a folder sets sampling values without it; transformers refuses to save such a pair."""
+    settings = model.generation_config
+    values = (settings.temperature, settings.top_p, settings.typical_p, settings.min_p)
+    if not settings.do_sample and any(value not in (None, 1.0) for value in values):
+        settings.do_sample = True
 
 
 def _attention_for(config: PreTrainedConfig, attention: str) -> str | None:
