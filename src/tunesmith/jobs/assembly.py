@@ -72,7 +72,8 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     """Load the model, attach the tuner, and choose the layout, or repeat the choices of a checkpoint."""
     assert parts.folder is not None
     device = training_device(config.run)
-    dtype = choose_dtype(config.training, trains_all=config.run.finetuning_type == "full", device=device)
+    trains_all = config.run.do_train and config.run.finetuning_type == "full"
+    dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
     base = load_model(parts.folder, dtype=dtype, attention=_ATTENTION[config.model.flash_attn], device=device)
     check_head(base)
     kind = tuners.get(config.run.finetuning_type)

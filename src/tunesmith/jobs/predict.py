@@ -48,7 +48,8 @@ def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]
     metrics = _metrics_of(measured, sampling, seconds)
     write_text_atomic(folder / METRICS, json.dumps(metrics, indent=4, sort_keys=True) + "\n")
     say(
-        f"{measured.correct} of {measured.rows} answers are exact ({format_seconds(seconds)}); see {folder / PREDICTIONS}."
+        f"{measured.correct} of {measured.rows} answers are exact ({format_seconds(seconds)}); "
+        f"see {folder / PREDICTIONS}."
     )
     return {**metrics, "predictions": str(folder / PREDICTIONS)}
 

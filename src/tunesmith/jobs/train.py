@@ -28,8 +28,8 @@ from tunesmith.jobs.assembly import (
 )
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, make_forecast, refuse_short_disk
-from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
 from tunesmith.jobs.predict import predict
+from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
 from tunesmith.templates.tokenizer import padding_id
