@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tunesmith.models.attention.forest import FOREST
+
 VOCABULARY = 96
 WINDOW = 5
 
@@ -47,7 +49,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny_model(family: str, *, attention: str = "forest", dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
+def tiny_model(family: str, *, attention: str = FOREST, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
     """Build the family's tiny model with the same weights at every call, in training mode, without dropout."""
     settings = {"model_type": family, **_SHAPE, **FAMILIES.get(family, {}), **changes}
     config = AutoConfig.for_model(**settings)
