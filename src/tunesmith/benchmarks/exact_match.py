@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.types import Conversation, Example, Message, RowRef, Sampling
-from tunesmith.engines.base import Engine
+from tunesmith.engines.base import Advance, Engine, ignore
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 # Part of every result: scores of different scorers are not to be put side by side. Count it up with every change.
@@ -68,6 +68,7 @@ def measure(
     *,
     sampling: Sampling,
     policy: TrainPolicy | None = None,
+    advance: Advance = ignore,
 ) -> ExactMatch:
     """Let the model answer the last turn of every row, and compare with the row's own answer."""
     if not examples:
@@ -76,7 +77,7 @@ def measure(
         )
     tasks = [_to_task(example) for example in examples]
     prompts = _render(template, tasks, policy)
-    completions = engine.generate(prompts, sampling)
+    completions = engine.generate(prompts, sampling, advance=advance)
     predictions = []
     for task, completion in zip(tasks, completions, strict=True):
         answer = template.parse(completion.token_ids).content

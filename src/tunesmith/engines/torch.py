@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.types import Completion, Sampling
-from tunesmith.engines.base import Engine
+from tunesmith.engines.base import Advance, Engine, ignore
 from tunesmith.engines.cache import build_cache, bytes_per_token
 from tunesmith.engines.sampling import choose_tokens
 from tunesmith.models.anatomy import backbone, base_model
@@ -36,7 +36,9 @@ class TorchEngine(Engine):
         self._model = model
         self._pad_id = pad_id
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, advance: Advance = ignore
+    ) -> list[Completion]:
         """Answer prompts, longest first so that what does not fit into memory shows at once."""
         self._check(prompts)
         completions: dict[int, Completion] = {}
@@ -46,8 +48,10 @@ class TorchEngine(Engine):
                 rows = self._num_rows(len(prompts[order[0]]), sampling)
                 batch, order = order[:rows], order[rows:]
                 run = _Run(self._model, {index: prompts[index] for index in batch}, sampling, self._pad_id)
+                num_done = 0
                 for _ in run.steps():
-                    pass
+                    advance(len(run.completions()) - num_done)
+                    num_done = len(run.completions())
                 completions |= run.completions()
         return [completions[index] for index in range(len(prompts))]
 

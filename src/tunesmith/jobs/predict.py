@@ -15,7 +15,7 @@ from tunesmith.benchmarks.exact_match import ExactMatch, measure
 from tunesmith.checks.context import Parts
 from tunesmith.config.run import RunConfig
 from tunesmith.core.files import write_text_atomic
-from tunesmith.core.progress import format_seconds, say
+from tunesmith.core.progress import Progress, format_seconds, say
 from tunesmith.core.types import Example, Sampling
 from tunesmith.data.examples import data_seed, read_sets
 from tunesmith.data.split import split_examples
@@ -33,7 +33,7 @@ def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]
     assert parts.template is not None and parts.tokenizer is not None, "the preflight has loaded both"
     examples = evaluation_examples(config)
     sampling = load_sampling(config, parts.template)
-    say(f"Answering {len(examples):,} evaluation rows ...")
+    progress = Progress("Answering", len(examples), "rows")
     started = time.monotonic()
     measured = measure(
         TorchEngine(model, padding_id(parts.tokenizer)),
@@ -41,7 +41,9 @@ def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]
         examples,
         sampling=sampling,
         policy=TrainPolicy(default_system=config.template.default_system),
+        advance=progress.advance,
     )
+    progress.close()
     seconds = time.monotonic() - started
     folder = Path(config.run.output_dir or "")
     write_text_atomic(folder / PREDICTIONS, _to_lines(measured))

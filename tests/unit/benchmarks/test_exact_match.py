@@ -11,7 +11,7 @@ from torch import Tensor
 from tunesmith.benchmarks.exact_match import SCORER, is_match, measure
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import Completion, Conversation, Example, Message, RowRef, Sampling
-from tunesmith.engines.base import Engine
+from tunesmith.engines.base import Advance, Engine, ignore
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.chat import load_template
 from tunesmith.templates.tokenizer import load_tokenizer
@@ -26,7 +26,9 @@ class FixedEngine(Engine):
         self._answers = answers
         self.prompts: list[list[int]] = []
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, advance: Advance = ignore
+    ) -> list[Completion]:
         self.prompts = [list(prompt) for prompt in prompts]
         return [
             Completion(

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.types import Completion, Sampling
-from tunesmith.engines.base import Engine
+from tunesmith.engines.base import Advance, Engine, ignore
 from tunesmith.jobs.conversation import Speaker, converse, read_message
 from tunesmith.templates.base import TrainPolicy
 from tunesmith.templates.chat import load_template
@@ -28,7 +28,9 @@ class ScriptedEngine(Engine):
         self.prompts: list[str] = []
         self.seeds: list[int] = []
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, advance: Advance = ignore
+    ) -> list[Completion]:
         raise AssertionError("chat streams")
 
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Iterator[int]:
