@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed rows and trees give the logits and gradients of separate rows, on every family that may be packed."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from tests.unit.models.tiny_models import FAMILIES, VOCABULARY, WINDOW, own_atte
 from tunesmith.core.types import NO_PARENT, ForestLayout
 from tunesmith.models.attention.forest import layout_mask
 from tunesmith.models.attention.packing import FOREST_TYPES, can_pack, self_test
-from tunesmith.models.load import load_model
 
 CPU = torch.device("cpu")
 
@@ -177,20 +175,3 @@ def test_self_test_catches_contamination(dtype: torch.dtype) -> None:
     model.model = ForgetsLayout(model.model)
     report = self_test(model)
     assert not report.is_equal and report.difference > 2 * report.tolerance
-
-
-@pytest.mark.slow
-def test_real_model_packed_equals_separate(demo_model: Path) -> None:
-    layout = LAYOUTS["tree"]
-    ids = random_ids(layout.ends[-1])
-    model: Any = load_model(demo_model, dtype=torch.float32, device=CPU)
-    assert self_test(model).is_equal
-    for name, parameter in model.named_parameters():  # gradients of the first layer pass through all others
-        parameter.requires_grad_(".layers.0." in name)
-    packed = packed_logits(model, ids, layout, layout_mask(CPU))
-    ours = gradients(model, packed)
-    model.set_attn_implementation("sdpa")
-    separate = separate_logits(model, ids, layout)
-    assert (packed - separate).abs().max() < 1e-4
-    for name, values in gradients(model, separate).items():
-        assert (ours[name] - values).norm() <= 1e-5 * max(1.0, float(values.norm())), name
