@@ -23,7 +23,8 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
-from tunesmith.models.attention.packing import can_pack, self_test
+from tunesmith.models.attention.packing import can_pack
+from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
 from tunesmith.models.load import load_model
@@ -109,7 +110,7 @@ def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> 
     if not is_allowed:
         say(f"Rows are padded, not packed: {reason}.")
         return "padded"
-    trial = self_test(model)
+    trial = remembered_self_test(model)
     say(f"Rows are {'packed without padding' if trial.is_equal else 'padded'}: {trial.reason}.")
     return "packed" if trial.is_equal else "padded"
 
