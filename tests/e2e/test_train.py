@@ -164,6 +164,13 @@ def test_tensorboard_receives_the_values(keys: Keys, tmp_path: Path) -> None:
     assert list((tmp_path / "run").rglob("events.out.tfevents*"))
 
 
+def test_frozen_short_weights_and_trained_long_ones_work_together(keys: Keys) -> None:
+    evaluation = {"val_size": 4, "do_train": True, "do_eval": True, "do_predict": True, "max_new_tokens": 4}
+    result = run(keys, finetuning_type="freeze", freeze_trainable_layers=1, bf16=True, max_steps=2, **evaluation)
+    assert result["choices"]["dtype"] == "bfloat16" and len(result["sample_answers"]) == 3
+    assert "eval_loss" in result["eval"] and result["predict"]["predict_samples"] == 4
+
+
 @pytest.mark.slow
 def test_mixed_precision_trains_float32_adapters_on_bfloat16_weights(keys: Keys, tmp_path: Path) -> None:
     result = run(keys, bf16=True)

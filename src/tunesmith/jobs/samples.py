@@ -92,6 +92,7 @@ def compare(
             "before": answerer.text(old.token_ids),
             "after": answerer.text(new.token_ids),
             "fault": find_fault(answerer, new, prompt),
+            "was_faulty": find_fault(answerer, old, prompt) is not None,
         }
         for prompt, old, new in zip(prompts, before, after, strict=True)
     ]
@@ -115,15 +116,15 @@ def repeats(token_ids: Sequence[int]) -> bool:
 
 
 def degeneration(samples: Sequence[dict[str, Any]]) -> Problem | None:
-    """Warn of degenerate answers of the trained model."""
-    faulty = [sample for sample in samples if sample["fault"]]
+    """Warn of degenerate answers of the trained model where the model before training gave a sound one."""
+    faulty = [sample for sample in samples if sample["fault"] and not sample["was_faulty"]]
     if not faulty:
         return None
     kinds = " and ".join(sorted({str(sample["fault"]) for sample in faulty}))
+    example = str(faulty[0]["after"])[:120]
     return warning(
         "training.output_degenerate",
-        f"{len(faulty)} of {len(samples)} sample answers of the trained model are {kinds}, "
-        f"for example: {str(faulty[0]['after'])[:120]!r}.",
+        f"{len(faulty)} of {len(samples)} sample answers became {kinds} by training, for example: {example!r}.",
         "Compare the samples in the report; too high a learning rate, too many epochs or a wrong template do this.",
         dataset=str(faulty[0]["dataset"]),
         rows=tuple(int(sample["row"]) for sample in faulty),

@@ -3,6 +3,7 @@
 """The job of `tunesmith train`: checks a run, puts it together, trains or evaluates, saves, and reports."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from tunesmith.jobs.results import publish_model, train_metrics, training_result
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
 from tunesmith.templates.tokenizer import padding_id
+from tunesmith.training.arguments import training_device
 from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.lock import hold_lock
 from tunesmith.training.output_folder import Begin, decide_begin
+from tunesmith.training.precision import mixed_precision
 from tunesmith.training.record import RunRecord, installed_versions
 from tunesmith.training.trainer import TRAINER_STATE, TunesmithTrainer
 
@@ -124,7 +127,8 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
 def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str, Any]:
     """Train to the end, save, evaluate, compare sample answers, and report."""
     answerer, prompts = sample_prompts(prepared)
-    before = answerer.answer(built.model, prompts)
+    with as_trained(prepared.config):
+        before = answerer.answer(built.model, prompts)
     flag = InterruptFlag()
     trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
     add_callbacks(trainer, prepared.config, flag=flag)
@@ -142,7 +146,9 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
         write_metrics(prepared.folder, "eval", {**evaluation, "epoch": trainer.state.epoch})
     trainer.state.save_to_json(str(prepared.folder / TRAINER_STATE))
     plots = write_plots(trainer, prepared.folder) if prepared.config.run.plot_loss else []
-    samples = compare_samples(answerer, prompts, before, answerer.answer(built.model, prompts))
+    with as_trained(prepared.config):
+        after = answerer.answer(built.model, prompts)
+    samples = compare_samples(answerer, prompts, before, after)
     say(closing_lines(trainer, prepared))
     return {
         **training_result(trainer, prepared.folder, metrics),
@@ -161,7 +167,7 @@ def evaluate_only(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
     if not prepared.config.run.do_eval:
         return {"output_dir": str(prepared.folder), "rows": ledger_of(prepared)}
     trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
-    metrics = trainer.evaluate()
+    metrics = {name: value for name, value in trainer.evaluate().items() if name != "epoch"}
     for name, value in metrics.items():
         say(f"{name} = {value:.4f}")
     write_metrics(prepared.folder, "eval", metrics)
@@ -172,7 +178,13 @@ def predict_if_asked(prepared: Prepared, built: BuiltModel) -> dict[str, Any]:
     """Let the model answer the evaluation rows where the user asks for predictions."""
     if not prepared.config.run.do_predict:
         return {}
-    return {"predict": predict(prepared.config, prepared.parts, built.model)}
+    with as_trained(prepared.config):
+        return {"predict": predict(prepared.config, prepared.parts, built.model)}
+
+
+def as_trained(config: RunConfig) -> AbstractContextManager[None]:
+    """Compute with the number formats of training: float32 weights beside short ones need it."""
+    return mixed_precision(config.training, training_device(config.run))
 
 
 def final_evaluation(trainer: TunesmithTrainer, prepared: Prepared) -> dict[str, float]:

@@ -6,10 +6,21 @@ LLaMA-Factory's rules: bf16 and fp16 load frozen weights in the short format and
 tuners see to those); pure_bf16 keeps everything in bfloat16. Without any of them all is float32.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.errors import refusal
+
+
+@contextlib.contextmanager
+def mixed_precision(training: TrainingSection, device: torch.device) -> Iterator[None]:
+    """Compute as training does: trained float32 weights beside frozen short ones only work together so."""
+    dtype = torch.bfloat16 if training.bf16 else torch.float16
+    with torch.autocast(device.type, dtype=dtype, enabled=training.bf16 or training.fp16):
+        yield
 
 
 def choose_dtype(training: TrainingSection, *, trains_all: bool, device: torch.device) -> torch.dtype:

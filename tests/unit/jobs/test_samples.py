@@ -72,3 +72,5 @@ def test_degenerate_answers_are_named(assets: Path) -> None:
     assert problem is not None and problem.code == "training.output_degenerate"
     assert "2 of 3" in problem.message and "empty and repeating" in problem.message and problem.where.rows == (1, 2)
     assert any("(repeating)" in line for line in to_lines(samples))
+    as_before = compare(answerer, prompts, [good, empty, endless], [good, empty, endless])
+    assert degeneration(as_before) is None and as_before[1]["fault"] == "empty"
