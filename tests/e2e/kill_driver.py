@@ -73,7 +73,11 @@ def main(plan: Mapping[str, Any]) -> dict[str, Any]:
     met: list[dict[str, Any]] = []
     while len(met) < plan["kills"]:
         child = start(killed, folder / "killed.json")
-        if not kill_after(child, until_first + draw.uniform(-0.5, 2.0) * slice_seconds):
+        while_starting = draw.random() < 0.2
+        seconds = (
+            draw.uniform(0.0, until_first) if while_starting else until_first + draw.uniform(0.0, 2.0) * slice_seconds
+        )
+        if not kill_after(child, seconds):
             break
         names = sorted(path.name for path in (folder / "killed").iterdir()) if (folder / "killed").exists() else []
         checkpoints = [name for name in names if name.startswith("checkpoint-")]

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from tunesmith.core.errors import TunesmithError, refusal
 LOCK_FILE = ".tunesmith.lock"
 # Start times of one process, read twice, may differ by the clock's grain.
 _SAME_START_SECONDS = 1.0
+_FILLING_SECONDS = 5.0
 
 
 def live_owner(folder: Path) -> str | None:
     """Describe the live run that uses a folder, or None."""
-    owner = _read(folder / LOCK_FILE)
-    if owner is None or owner["pid"] == os.getpid():
+    path = folder / LOCK_FILE
+    owner = _read(path)
+    if owner is None:
+        return "a process that is just starting" if _is_young(path) else None
+    if owner["pid"] == os.getpid():
         return None
     if owner["host"] != socket.gethostname():
         return f"process {owner['pid']} on {owner['host']}"
@@ -57,18 +62,33 @@ def hold_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock for the length of a block, or refuse when a live run holds it."""
     path = folder / LOCK_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    refuse_live_owner(folder)
-    path.unlink(missing_ok=True)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        descriptor = _create(path)
     except FileExistsError:
-        raise in_use(folder, "another process that started at the same moment") from None
+        refuse_live_owner(folder)
+        path.unlink(missing_ok=True)  # stale
+        try:
+            descriptor = _create(path)
+        except FileExistsError:
+            raise in_use(folder, "a process that started at the same moment") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump({"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}, stream)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+
+
+def _is_young(path: Path) -> bool:
+    """Say whether a lock without content was made just now, by a process that has not filled it yet."""
+    try:
+        return time.time() - path.stat().st_mtime < _FILLING_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 def _read(path: Path) -> dict[str, Any] | None:

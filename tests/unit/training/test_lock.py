@@ -49,6 +49,11 @@ def test_a_lock_of_another_machine_counts_as_live(tmp_path: Path) -> None:
     assert live_owner(tmp_path) == "process 1 on elsewhere"
 
 
-def test_a_lock_cut_off_by_a_kill_counts_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / LOCK_FILE).write_text('{"pid": 1', encoding="utf-8")
+def test_a_lock_cut_off_by_a_kill_counts_for_nothing_after_a_moment(tmp_path: Path) -> None:
+    path = tmp_path / LOCK_FILE
+    path.write_text('{"pid": 1', encoding="utf-8")
+    assert live_owner(tmp_path) == "a process that is just starting"
+    os.utime(path, (1.0, 1.0))
     assert live_owner(tmp_path) is None
+    with hold_lock(tmp_path):
+        assert json.loads(path.read_text(encoding="utf-8"))["pid"] == os.getpid()
