@@ -20,7 +20,7 @@ from tunesmith import __version__
 from tunesmith.checks.context import Parts
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
-from tunesmith.core.files import write_folder_atomic, write_text_atomic
+from tunesmith.core.files import remove_partials, write_folder_atomic, write_text_atomic
 from tunesmith.core.progress import say
 from tunesmith.jobs.assembly import write_side_files
 from tunesmith.models.adapter_files import read_adapter_config
@@ -72,6 +72,7 @@ class Merged:
 def run(config: RunConfig) -> dict[str, Any]:
     """Export as configured and give what was written and how it was verified."""
     target = Path(config.export.export_dir or "").expanduser()
+    remove_partials(target.parent, target.name)  # of an export that was killed
     moves_earlier = _decide_target(target, overwrite=config.run.overwrite_output_dir)
     sources = _find_sources(config)
     device = default_device() if config.export.export_device == "auto" else torch.device("cpu")
