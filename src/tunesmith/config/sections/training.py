@@ -49,7 +49,7 @@ class TrainingSection(Section):
     pure_bf16: bool = Field(False, description="Weights and optimizer in bfloat16, without mixed precision.")
     tf32: bool | None = Field(None, description="TF32 matrix products on NVIDIA GPUs; unset: PyTorch's default.")
     gradient_checkpointing: bool | None = Field(
-        None, description="Compute activations twice to save memory; unset: on, see disable_gradient_checkpointing."
+        None, description="Compute activations twice to save memory; unset: on accelerators only."
     )
     gradient_checkpointing_kwargs: dict[str, Any] | None = Field(None, description="Settings of checkpointing.")
     disable_shuffling: bool = Field(False, description="Keep the rows in the order of the files.")
