@@ -185,7 +185,7 @@ def _write_item(draw: Draw, style: str, quantity: int, item: str) -> str:
         return f"{item} ({quantity})"
     if style == "digits" or (style == "mixed" and draw.happens(0.5)):
         return f"{quantity} {item}"
-    if quantity in PHRASES and draw.happens(0.5):
+    if quantity in PHRASES and draw.happens(0.8):
         return f"{PHRASES[quantity]} {item}"
     if quantity == 1 and draw.happens(0.5):
         return f"{'an' if item[0] in 'aeiou' else 'a'} {item}"
