@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.cli.faults import problems_of
-from tunesmith.cli.report import to_plain
+from tunesmith.cli.report import show_problems, to_plain
 from tunesmith.config.load import load_config
 from tunesmith.config.resolve import Source
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ExitCode, Problem, TunesmithError
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.optional import import_by_name
-from tunesmith.core.report import clear_warnings, collected_warnings
+from tunesmith.core.report import clear_warnings, collected_warnings, tell_warnings_to
 
 
 def main(words: list[str]) -> int:
@@ -34,6 +34,7 @@ def main(words: list[str]) -> int:
             signal.signal(signal.Signals[name], signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     job = json.loads(Path(words[0]).read_text(encoding="utf-8"))
+    tell_warnings_to(lambda problem: show_problems([problem]))
     outcome = do_job(job)
     write_text_atomic(Path(words[1]), json.dumps(outcome, allow_nan=False))
     return int(ExitCode.OK)
@@ -57,6 +58,7 @@ def do_job(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "result": to_plain(result),
         "warnings": [problem.to_json() for problem in dict.fromkeys(warnings)],
+        "told": [problem.to_json() for problem in collected_warnings()],
         "problems": [problem.to_json() for problem in problems],
     }
 

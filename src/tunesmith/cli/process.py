@@ -131,6 +131,7 @@ def read_outcome(data: Mapping[str, Any]) -> Outcome:
     return Outcome(
         result=data["result"],
         warnings=tuple(_read_problem(problem, "warn") for problem in data["warnings"]),
+        told=tuple(_read_problem(problem, "warn") for problem in data.get("told", ())),
         problems=tuple(_read_problem(problem, "refuse") for problem in data["problems"]),
     )
 
@@ -151,8 +152,8 @@ def _lost(code: int, supervisor: _Supervisor) -> Problem:
     if not _IS_WINDOWS and code == -signal.SIGKILL.value:
         free = psutil.virtual_memory().total / 2**30
         return memory_exhausted(
-            f"The job's process was killed from outside, which the system does when memory runs out: {peak}, the "
-            f"machine has {free:.1f} GiB."
+            f"The job's process was killed from outside, by the system because memory ran out, or by hand: {peak}, "
+            f"the machine has {free:.1f} GiB."
         )
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
     return Problem(

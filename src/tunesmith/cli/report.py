@@ -23,10 +23,11 @@ _RESET = "\x1b[0m"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a command ended: its result, warnings, and the problems that stopped it."""
+    """How a command ended: its result, warnings, those shown while it ran, and the problems that stopped it."""
 
     result: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    told: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -89,7 +90,8 @@ def _width() -> int:
 
 def show_outcome(outcome: Outcome, *, wants_json: bool, already_shown: Sequence[Problem] = ()) -> int:
     """Show how a command ended and give its exit code."""
-    show_problems(problem for problem in (*outcome.warnings, *outcome.problems) if problem not in already_shown)
+    known = (*already_shown, *outcome.told)
+    show_problems(problem for problem in (*outcome.warnings, *outcome.problems) if problem not in known)
     if wants_json:
         print(json.dumps(to_plain(outcome.to_json()), indent=2, allow_nan=False))
     elif outcome.result:

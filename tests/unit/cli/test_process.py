@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tunesmith.cli.process import run_in_child
-from tunesmith.cli.report import Outcome
+from tunesmith.cli.report import Outcome, show_outcome
 from tunesmith.core.errors import ExitCode
 
 _HEADER = """
@@ -102,6 +102,23 @@ def test_an_unforeseen_error_names_the_file_of_its_traceback(folder: Path) -> No
     (file,) = folder.iterdir()
     assert str(file) in outcome.problems[0].message
     assert "ZeroDivisionError: by nought" in file.read_text(encoding="utf-8")
+
+
+def test_a_warning_is_shown_when_it_comes_and_only_once(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = outcome_of(
+        folder,
+        """
+from tunesmith.core.errors import warning
+from tunesmith.core.report import emit_warning
+emit_warning(warning("config.keys_inactive", "Beware.", "Look."))
+print("the work begins", flush=True)
+return {}
+""",
+    )
+    show_outcome(outcome, wants_json=False)
+    shown = capfd.readouterr().err
+    assert shown.count("Beware.") == 1
+    assert shown.index("Beware.") < shown.index("the work begins")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
