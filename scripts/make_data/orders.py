@@ -84,7 +84,7 @@ def _make_rows(count: int, phrasings: Sequence[Phrasing], seed: str) -> str:
         phrasing = phrasings[len(lines) % len(phrasings)]
         order = _draw_order(draw, phrasing)
         mail = _write_mail(draw, phrasing, order)
-        row = {"instruction": INSTRUCTION, "input": mail, "output": order.to_json()}
+        row = {"system": INSTRUCTION, "instruction": mail, "output": order.to_json()}
         lines.setdefault(mail, json.dumps(row, ensure_ascii=False))
     return "".join(line + "\n" for line in lines.values())
 

@@ -54,7 +54,9 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     """Build the parser of a verb's own options."""
     parser = _Parser(prog=f"tunesmith {verb}", add_help=False, allow_abbrev=False)
     parser.add_argument(*_HELP, action="store_true", help="show the command's options and keys")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    # chat takes the word only to refuse it by name.
+    json_help = argparse.SUPPRESS if verb == "chat" else "print one JSON object on stdout"
+    parser.add_argument("--json", action="store_true", help=json_help)
     if verb in RUN_VERBS:
         parser.add_argument("file", nargs="?", type=Path, help="configuration file, YAML or JSON")
         parser.add_argument("--config", type=Path, metavar="FILE", help="the same")

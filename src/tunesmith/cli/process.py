@@ -21,6 +21,7 @@ import psutil
 
 from tunesmith.cli.faults import interrupted, memory_exhausted
 from tunesmith.cli.report import Outcome
+from tunesmith.cli.threads import thread_environment
 from tunesmith.core.errors import Problem, Severity, Where
 from tunesmith.core.progress import say
 
@@ -53,7 +54,7 @@ def _start(job_file: Path, outcome_file: Path) -> "subprocess.Popen[bytes]":
     group: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    environment = {**NO_TELEMETRY, **os.environ}
+    environment = {**NO_TELEMETRY, **thread_environment(), **os.environ}
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=_STDERR, env=environment, **group)
 
 

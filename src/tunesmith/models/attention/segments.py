@@ -15,6 +15,9 @@ from tunesmith.core.types import ForestLayout
 
 Span = tuple[int, int]
 
+# Up to this many keys float32 attention is faster on a CPU with AMX than bf16 (measured: docs/decisions.md).
+_FLOAT32_KEYS = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionRule:
@@ -47,12 +50,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ru
     """Attend through torch's fused attention, or by the plain formula with a soft-cap; no mask means causal."""
     if rule.softcap is not None:
         return _attend_capped(query, key, value, mask, rule)
+    if _is_faster_in_float32(query, key):
+        with torch.autocast("cpu", enabled=False):  # autocast would shorten them again
+            return attend(query.float(), key.float(), value.float(), mask=mask, rule=rule).to(query.dtype)
     groups = query.shape[1] // key.shape[1]
     if mask is not None and groups > 1:  # GPU kernels do not take both a mask and grouped heads
         key, value, groups = _repeat_heads(key, groups), _repeat_heads(value, groups), 1
     return F.scaled_dot_product_attention(
         query, key, value, mask, rule.dropout, is_causal=mask is None, scale=rule.scaling, enable_gqa=groups > 1
     )
+
+
+def _is_faster_in_float32(query: Tensor, key: Tensor) -> bool:
+    """Short spans on the CPU: torch's backward for short formats is slower there, and less exact."""
+    is_short_format = query.dtype in (torch.bfloat16, torch.float16)
+    return is_short_format and query.device.type == "cpu" and key.shape[2] <= _FLOAT32_KEYS
 
 
 def _attend_capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rule: AttentionRule) -> Tensor:
