@@ -87,19 +87,28 @@ def read_set(data_set: DataSet, *, kind: RowKind, seed: int, max_samples: int | 
     reading = choose_reading(data_set, sample[:SAMPLE_ROWS])
     if isinstance(reading, Problem):
         # Without a readable row the faults are the reason, not the columns.
-        return ReadSet(name=data_set.name, problems=(*problems, *([reading] if sample else [])))
-    problems.extend(_absent_columns(data_set, sample))
+        faults = [_bad_row(source, entry) for source, entry in entries if isinstance(entry, Fault)]
+        return ReadSet(name=data_set.name, bad_rows=tuple(faults), problems=(*problems, *([reading] if sample else [])))
+    problems.extend(_absent_columns(data_set, sample) if sample else [])
     chosen = _choose_rows(len(entries), data_set, seed=seed, max_samples=max_samples)
     outcomes = [_read_row(*entries[index], reading, kind) for index in chosen]
     taken = set(chosen)
+    examples = tuple(outcome for outcome in outcomes if isinstance(outcome, Example))
     return ReadSet(
         name=data_set.name,
-        examples=tuple(outcome for outcome in outcomes if isinstance(outcome, Example)),
+        examples=examples,
         bad_rows=tuple(outcome for outcome in outcomes if isinstance(outcome, BadRow)),
         left_out=tuple(source for index, (source, _) in enumerate(entries) if index not in taken),
         problems=tuple(problems),
-        decision=reading.decision,
+        decision=_decision(reading, kind) if examples else reading.decision,
     )
+
+
+def _decision(reading: Reading, kind: RowKind) -> str | None:
+    """Say how a set is read; alpaca rows that serve as plain text are announced as what they become."""
+    if reading.decision is None or kind != "text" or reading.format != "alpaca":
+        return reading.decision
+    return f"read as text: column {reading.columns.names['prompt']!r}"
 
 
 def _read_files(data_set: DataSet) -> tuple[list[tuple[RowRef, Record | Fault]], list[Problem]]:
@@ -123,9 +132,13 @@ def _read_file(file: Path) -> Iterator[Record | Fault]:
         yield Fault(code="data.file_unreadable", message=f"The file cannot be read: {error}.", remedy=remedy)
 
 
+def _bad_row(source: RowRef, fault: Fault) -> BadRow:
+    return BadRow(source=source, code=fault.code, message=fault.message, remedy=fault.remedy, line=fault.line)
+
+
 def _read_row(source: RowRef, entry: Record | Fault, reading: Reading, kind: RowKind) -> Example | BadRow:
     if isinstance(entry, Fault):
-        return BadRow(source=source, code=entry.code, message=entry.message, remedy=entry.remedy, line=entry.line)
+        return _bad_row(source, entry)
     row = Row(source=source, values=entry.values)
     try:
         return to_kind(formats.get(reading.format)(row, reading.columns), kind, row, reading)

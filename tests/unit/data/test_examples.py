@@ -11,7 +11,8 @@ from tests.conftest import DatasetWriter
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem
 from tunesmith.core.types import Example
-from tunesmith.data.examples import read_examples
+from tunesmith.data.examples import read_examples, read_set
+from tunesmith.data.sets import find_sets
 
 
 def test_sound_rows_and_grouped_problems(configure: Callable[..., RunConfig], dataset_writer: DatasetWriter) -> None:
@@ -57,3 +58,32 @@ def test_a_file_that_cannot_be_opened_is_a_problem(
     monkeypatch.setattr("tunesmith.data.sets.read_info", lambda _: {})
     (problem,) = [item for item in read_examples(config, kind="supervised") if isinstance(item, Problem)]
     assert problem.code == "data.file_unreadable" and "Permission denied" in problem.message
+
+
+@pytest.mark.parametrize("formatting", [None, "alpaca"])
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"{oops\n\n{oops\n", "data.json_malformed"),
+        ('{"instruction": "é"}\n\n{"instruction": "é"}\n'.encode("latin-1"), "data.encoding_wrong"),
+    ],
+)
+def test_rows_none_of_which_can_be_read_are_named(
+    content: bytes,
+    code: str,
+    formatting: str | None,
+    configure: Callable[..., RunConfig],
+    dataset_writer: DatasetWriter,
+) -> None:
+    dataset_writer.write("bad", [], formatting=formatting, columns={"system": "persona"}).write_bytes(content)
+    found = list(read_examples(configure(dataset="bad"), kind="supervised"))
+    (problem,) = [item for item in found if isinstance(item, Problem)]
+    assert len(found) == 1 and (problem.code, problem.where.rows, problem.where.line) == (code, (0, 1), 1)
+
+
+def test_texts_described_as_prompts_are_announced_as_texts(dataset_writer: DatasetWriter) -> None:
+    rows = [{"text": "a", "url": "b"}, {"text": "c", "url": "d"}]
+    dataset_writer.write("c4", rows, columns={"prompt": "text"})
+    (data_set,) = find_sets(["c4"], str(dataset_writer.folder), key="dataset")
+    assert read_set(data_set, kind="text", seed=0).decision == "read as text: column 'text'"
+    assert str(read_set(data_set, kind="supervised", seed=0).decision).startswith("read as alpaca")

@@ -212,3 +212,9 @@ def test_the_ledger_is_json(prepare_data: Prepare, tiny_dataset: Path) -> None:
     ledger = prepare_data(dataset="tiny", val_size=4).ledger
     content = json.loads(json.dumps(ledger.to_json()))
     assert [(entry["split"], entry["rows_in"]) for entry in content["datasets"]] == [("train", 20), ("eval", 4)]
+
+
+def test_unreadable_rows_are_refused_however_many(prepare_data: Prepare, dataset_writer: DatasetWriter) -> None:
+    dataset_writer.write("bad", []).write_text("{oops\n{oops\n", encoding="utf-8")
+    (problem,) = refused(prepare_data, dataset="bad")
+    assert (problem.code, problem.where.num_rows) == ("data.json_malformed", 2)
