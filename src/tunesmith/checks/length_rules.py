@@ -74,12 +74,27 @@ def rows_fill_a_step(context: CheckContext) -> Iterator[Finding]:
     is_short = is_chosen and schedule.num_rows < schedule.step_units
     if schedule.units and not is_short:
         return
+    if not schedule.num_rows:
+        yield _no_rows(context)
+        return
     product = f"{training.per_device_train_batch_size} × {training.gradient_accumulation_steps} = {schedule.step_units}"
-    consequence = "" if schedule.units else ", and dataloader_drop_last leaves none of them"
+    leaves_none = training.dataloader_drop_last and not schedule.units
+    consequence = ", and dataloader_drop_last leaves none of them" if leaves_none else ""
     yield Finding(
         message=f"One optimizer step takes {product} rows, but there are {schedule.num_rows} to train on{consequence}.",
         remedy="Lower gradient_accumulation_steps or per_device_train_batch_size, or add rows.",
         where=context.at("gradient_accumulation_steps", "per_device_train_batch_size"),
+    )
+
+
+def _no_rows(context: CheckContext) -> Finding:
+    """Tell of a run without training rows; broken rows that may not be dropped were refused before."""
+    num_dropped = context.data.ledger.count("dropped", split="train")
+    return Finding(
+        message=f"There are no rows to train on: all {num_dropped} rows were left out or dropped.",
+        remedy="Correct the rows, or change what leaves them out: split and num_samples in dataset_info.json, "
+        "max_samples, max_row_loss.",
+        where=context.at("dataset"),
     )
 
 

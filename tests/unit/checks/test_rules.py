@@ -12,7 +12,7 @@ from tests.e2e.check_runs import read_cases
 from tests.unit.checks.stores import context_of
 from tunesmith.checks import thresholds as thresholds_module
 from tunesmith.checks.context import CheckContext
-from tunesmith.checks.length_rules import num_positions
+from tunesmith.checks.length_rules import num_positions, rows_fill_a_step
 from tunesmith.checks.preflight import check_context
 from tunesmith.checks.row_rules import every_answer_ends_with_a_stop_token
 from tunesmith.checks.rule import Finding, Rule, rules
@@ -120,3 +120,17 @@ def test_positions_count_rope_scaling(
         setattr(model_config, name, value)
     monkeypatch.setattr(CheckContext, "model_config", model_config)
     assert num_positions(context_of(["1 [2]"])) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "keys", "told"),
+    [
+        (0, {}, "There are no rows to train on"),
+        (3, {"dataloader_drop_last": True}, "dataloader_drop_last leaves none"),
+        (3, {"gradient_accumulation_steps": 4}, "takes 8 × 4 = 32 rows, but there are 3 to train on."),
+    ],
+)
+def test_too_few_rows_are_blamed_on_what_is_set(num_rows: int, keys: dict[str, Any], told: str) -> None:
+    (finding,) = rows_fill_a_step(context_of(["1 [2]"] * num_rows, **keys))
+    assert told in finding.message
+    assert ("dataloader_drop_last" in finding.message) is ("dataloader_drop_last" in keys)
