@@ -32,7 +32,7 @@ from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
-from tunesmith.training.callbacks.flow import EarlyStopping, RunClock, StopWhenInterrupted, WeightGuard
+from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, StopWhenInterrupted, WeightGuard
 from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.checkpoints import Checkpoints
@@ -162,7 +162,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
 def add_callbacks(trainer: TunesmithTrainer, config: RunConfig, *, flag: InterruptFlag) -> None:
     """Add what accompanies training: clock, guard, log, progress, early stopping, interruption."""
     training, folder = config.training, Path(trainer.args.output_dir or "")
-    callbacks: list[TrainerCallback] = [RunClock(trainer), WeightGuard(trainer), LogFile(trainer, folder)]
+    callbacks: list[TrainerCallback] = [RunClock(trainer), LogEnds(), WeightGuard(trainer), LogFile(trainer, folder)]
     if not training.disable_tqdm:
         callbacks.append(ProgressLine(trainer))
     if training.early_stopping_steps is not None:

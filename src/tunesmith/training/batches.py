@@ -5,6 +5,8 @@
 The plan of an epoch is computed from its number alone, so that going on in the middle of an epoch is an index.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from tunesmith.core.progress import say
 from tunesmith.core.types import Batch, LayoutKind, TokenRow
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import MicroBatch, PlanRules, plan_epoch
@@ -60,6 +63,19 @@ class LoaderSettings:
     num_workers: int = 0
     prefetch_factor: int | None = None
     persistent_workers: bool = False
+
+
+def num_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def num_workers(asked: int) -> int:
+    """Give the processes that load batches: as many as asked, but no more than there are cores."""
+    cores = num_cores()
+    if asked > cores:
+        say(f"dataloader_num_workers: {asked} is lowered to {cores}, the number of cores.")
+    return min(asked, cores)
 
 
 def build_loader(store: TokenStore, batches: PlannedBatches, settings: LoaderSettings) -> DataLoader[TokenRow]:

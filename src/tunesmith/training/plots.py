@@ -9,13 +9,16 @@ from typing import Any
 
 from tunesmith.core.optional import import_optional
 
+# Fewer points are marked, because one alone makes no line.
+_FEW = 10
+
 
 def plot_curves(history: Sequence[Mapping[str, Any]], names: Iterable[str], folder: Path) -> list[Path]:
-    """Draw `training_<name>.png` for each value that was logged at least twice."""
+    """Draw `training_<name>.png` for each value that was logged."""
     paths = []
     for name in names:
         points = [(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry]
-        if len(points) > 1:
+        if points:
             path = folder / f"training_{name.replace('/', '_')}.png"
             draw_curve(name, points, path)
             paths.append(path)
@@ -27,8 +30,10 @@ def draw_curve(name: str, points: Sequence[tuple[int, float]], path: Path) -> No
     figure = import_optional("matplotlib.figure", extra="dev", needed_for="plot_loss").Figure(figsize=(7, 4.5))
     axes = figure.subplots()
     steps, values = [step for step, _ in points], [value for _, value in points]
-    axes.plot(steps, values, color="#1f77b4", alpha=0.4, label="original")
+    axes.plot(steps, values, color="#1f77b4", alpha=0.4, label="original", marker="o" if len(points) < _FEW else None)
     axes.plot(steps, smooth(values), color="#1f77b4", label="smoothed")
+    axes.set_title(f"{name} of {path.parent.absolute().name}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step")
     axes.set_ylabel(name)
     axes.legend()

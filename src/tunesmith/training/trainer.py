@@ -25,7 +25,15 @@ from tunesmith.data.store import TokenStore
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
-from tunesmith.training.batches import Inputs, LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
+from tunesmith.training.batches import (
+    Inputs,
+    LoaderSettings,
+    PlannedBatches,
+    build_loader,
+    num_workers,
+    plan_in_order,
+    to_device,
+)
 from tunesmith.training.checkpoints import Checkpoints, read_manifest
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
@@ -78,6 +86,7 @@ class TunesmithTrainer(HookedTrainer):
         self.parts = parts
         self.meter = Meter()
         self.callback_state: dict[str, Any] = {}
+        self.restored_step: int | None = None  # of the best checkpoint, once its weights are back
         self._step = _StepUnderWay()
         self._has_started = False
         super().__init__(
@@ -106,7 +115,7 @@ class TunesmithTrainer(HookedTrainer):
         settings = LoaderSettings(
             layout=self.parts.layout,
             pad_id=self.parts.pad_id,
-            num_workers=self.args.dataloader_num_workers,
+            num_workers=num_workers(self.args.dataloader_num_workers),
             prefetch_factor=self.args.dataloader_prefetch_factor,
             persistent_workers=self.args.dataloader_persistent_workers,
         )
@@ -185,11 +194,18 @@ class TunesmithTrainer(HookedTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Evaluate all evaluation sets, log the metrics and give them."""
+        metrics = self.measure(metric_key_prefix)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def measure(self, prefix: str = "eval") -> dict[str, float]:
+        """Evaluate all evaluation sets and give the metrics; the curve of the run does not see them."""
         sets = {
             name: shown(self._eval_batches(store), f"evaluating {name}", len(store))
             for name, store in self.parts.evals.items()
         }
-        metrics = evaluate_sets(self.module, sets, self._eval_rules, score=self._score, prefix=metric_key_prefix)
+        metrics = evaluate_sets(self.module, sets, self._eval_rules, score=self._score, prefix=prefix)
         broken = [name for name, value in metrics.items() if not math.isfinite(value)]
         if broken:
             raise refusal(
@@ -197,8 +213,6 @@ class TunesmithTrainer(HookedTrainer):
                 f"After step {self.state.global_step} {', '.join(broken)} of the evaluation is not finite.",
                 "Lower learning_rate or look at the numeric format; the last good checkpoint is kept.",
             )
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def eval_metric_names(self) -> set[str]:
@@ -354,3 +368,4 @@ class TunesmithTrainer(HookedTrainer):
         best = self.state.best_global_step
         assert best is not None, "there is a best checkpoint when this is called"
         self.parts.tuner.restore(self.accelerator.unwrap_model(self.module), self.parts.checkpoints.path(best))
+        self.restored_step = best

@@ -4,13 +4,21 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 from accelerate import skip_first_batches  # type: ignore[import-untyped]
 
 from tests.unit.training.batches import make_store
 from tunesmith.core.types import Batch
 from tunesmith.data.plan import PlanRules, plan_epoch
-from tunesmith.training.batches import LoaderSettings, PlannedBatches, build_loader, plan_in_order, to_device
+from tunesmith.training.batches import (
+    LoaderSettings,
+    PlannedBatches,
+    build_loader,
+    num_workers,
+    plan_in_order,
+    to_device,
+)
 
 STORE = make_store([5, 9, 4, 7, 12, 6, 8, 3, 10])
 RULES = PlanRules(seed=1, batch_rows=2, gradient_accumulation_steps=2)
@@ -55,3 +63,10 @@ def test_a_batch_moves_whole() -> None:
     moved = to_device(batch, torch.device("meta"))
     assert moved.input_ids_BT.device.type == moved.target_weights_N.device.type == "meta"
     assert moved.attention_mask_BT is not None and moved.rows == batch.rows
+
+
+def test_workers_are_no_more_than_cores(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tunesmith.training.batches.num_cores", lambda: 2)
+    assert [num_workers(asked) for asked in (0, 1, 2)] == [0, 1, 2] and capsys.readouterr().err == ""
+    assert num_workers(4) == 2
+    assert "dataloader_num_workers: 4 is lowered to 2" in capsys.readouterr().err

@@ -13,7 +13,11 @@ def test_curves_of_what_was_logged(tmp_path: Path) -> None:
     history = [{"loss": 3.0 / step, "step": step} for step in range(1, 9)]
     history += [{"eval_loss": 1.0, "step": 4}, {"eval_loss": 0.9, "step": 8}, {"eval_accuracy": 0.5, "step": 8}]
     paths = plot_curves(history, ["loss", "eval_loss", "eval_accuracy", "absent"], tmp_path)
-    assert [path.name for path in paths] == ["training_loss.png", "training_eval_loss.png"]
+    assert [path.name for path in paths] == [
+        "training_loss.png",
+        "training_eval_loss.png",
+        "training_eval_accuracy.png",
+    ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 

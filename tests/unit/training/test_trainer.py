@@ -303,7 +303,9 @@ def test_the_best_checkpoint_outlives_the_limit_and_is_loaded_at_the_end(tmp_pat
     best = min(entries, key=lambda entry: entry["eval_loss"])
     assert best["step"] < 18, "the test needs a run that overfits"
     assert [step for step, _ in list_checkpoints(tmp_path)] == [best["step"], 18]
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(best["eval_loss"], abs=1e-6)
+    assert trainer.restored_step == best["step"]
+    assert trainer.measure()["eval_loss"] == pytest.approx(best["eval_loss"], abs=1e-6)
+    assert [entry for entry in trainer.state.log_history if "eval_loss" in entry] == entries
 
 
 def test_early_stopping_counts_on_after_a_resume(tmp_path: Path) -> None:

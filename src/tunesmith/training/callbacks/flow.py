@@ -1,11 +1,12 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Callbacks that steer a run: clock and finished resumes, the guard of the weights, early stopping, interruption."""
+"""Callbacks that steer a run: clock and finished resumes, what is logged, the guard, early stopping, interruption."""
 
 from typing import Any
 
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
 
 from tunesmith.core.errors import refusal
 from tunesmith.training.interrupt import InterruptFlag
@@ -30,6 +31,18 @@ class RunClock(TrainerCallback):
         path = self._trainer.parts.checkpoints.path(best) if best is not None else None
         # The folder may have been moved since; the step is what counts.
         state.best_model_checkpoint = str(path) if path is not None and path.is_dir() else None
+
+
+class LogEnds(TrainerCallback):
+    """Logs the last step, and the first one of a run too short for two logs, so that every run has a loss curve."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a log where the steps between logs would leave an end out."""
+        if args.logging_strategy != IntervalStrategy.STEPS:
+            return
+        is_short = state.max_steps < 2 * state.logging_steps
+        if state.global_step >= state.max_steps or (is_short and state.global_step == 1):
+            control.should_log = True
 
 
 class WeightGuard(TrainerCallback):
