@@ -113,6 +113,24 @@ def test_the_result_tells_what_happened(keys: Keys, tmp_path: Path, capfd: pytes
 
 
 @pytest.mark.slow
+def test_the_ending_is_told(keys: Keys, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    best = {"load_best_model_at_end": True, "early_stopping_steps": 1, "greater_is_better": True}  # step 1 stays best
+    keys |= {"val_size": 4, "max_samples": 20, "eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, **best}
+    result = run(keys)
+    evaluations = [entry["current_steps"] for entry in log_of(tmp_path / "run") if "eval_loss" in entry]
+    assert result["eval"]["best_step"] == 1 and evaluations == [1, 2]
+    told = capfd.readouterr().err
+    for text in (
+        "Stopped early at step 2 of 4",
+        "Kept the weights of checkpoint-1",
+        "4 left out by max_samples, 0 drop",
+    ):
+        assert text in told, text
+    run(keys, resume_from_checkpoint=True)
+    assert "Trained no further step; before: 2 steps" in capfd.readouterr().err
+
+
+@pytest.mark.slow
 def test_the_saved_configuration_runs_again(keys: Keys, tmp_path: Path) -> None:
     first = run(keys)
     again = tmp_path / "again.yaml"

@@ -27,8 +27,10 @@ class Reason:
 
 _LENGTHEN = "Raise cutoff_len, shorten the rows, or set length_policy: drop to train without them"
 
+NOT_SAMPLED = "not_sampled"
+
 REASONS: dict[str, Reason] = {
-    "not_sampled": Reason(text="left out by max_samples, num_samples or split", is_choice=True),
+    NOT_SAMPLED: Reason(text="left out by max_samples, num_samples or split", is_choice=True),
     "too_long": Reason(text="longer than cutoff_len, dropped by length_policy: drop", is_choice=True),
     "answer_too_long": Reason(text="the trained tokens alone fill cutoff_len; answers are never cut", remedy=_LENGTHEN),
     "prompt_too_long": Reason(
@@ -103,6 +105,11 @@ class Ledger:
         return self._entered.total()
 
     @property
+    def num_left_out(self) -> int:
+        """Rows that sampling left out; `to_json` counts them among the dropped ones."""
+        return sum(group.count for key, group in self._groups.items() if key.reason == NOT_SAMPLED)
+
+    @property
     def num_lost(self) -> int:
         """Rows dropped by anything but the user's choice."""
         return sum(group.count for _, group in self._lost())
@@ -140,15 +147,24 @@ class Ledger:
         lines = []
         for split, dataset in self._entered:
             entry = self._set_to_json(split, dataset)
+            left_out = self._num_left_out(split, dataset)
             lines.append(
                 f"{split}: {dataset}: {entry['rows_in']} rows read, {entry['rows_kept']} used, "
-                f"{entry['rows_dropped']} dropped"
+                f"{f'{left_out} left out, ' if left_out else ''}{entry['rows_dropped'] - left_out} dropped"
             )
         for key in self._named_keys():
             group = self._groups[key]
             shown = ", ".join(map(str, group.rows[:5])) + (", …" if group.count > 5 else "")
-            lines.append(f"  {key.outcome}: {group.count} of {key.file}: {self._reason(key).text} (rows {shown})")
+            outcome = "" if key.reason == NOT_SAMPLED else f"{key.outcome}: "
+            lines.append(f"  {outcome}{group.count} of {key.file}: {self._reason(key).text} (rows {shown})")
         return "\n".join(lines)
+
+    def _num_left_out(self, split: str, dataset: str) -> int:
+        return sum(
+            group.count
+            for key, group in self._groups.items()
+            if (key.split, key.dataset, key.reason) == (split, dataset, NOT_SAMPLED)
+        )
 
     def _lost(self) -> list[tuple[_Key, _Group]]:
         dropped = [key for key in self._named_keys() if key.outcome == "dropped"]

@@ -18,7 +18,7 @@ from tunesmith.core.progress import Progress, say
 from tunesmith.core.types import Example, RowKind, RowRef
 from tunesmith.data.encoders.base import Encoder, EncodeRules, Notes, encoders
 from tunesmith.data.examples import BadRow, ReadSet, data_seed, group_bad_rows, read_sets
-from tunesmith.data.ledger import Ledger
+from tunesmith.data.ledger import NOT_SAMPLED, Ledger
 from tunesmith.data.split import split_examples
 from tunesmith.data.store import TokenStore, build_store
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
@@ -122,7 +122,7 @@ class _Preparation:
             self._problems.extend(read.problems)
             self.ledger.enter(split, read.name, len(read.left_out) + len(read.bad_rows))
             for source in read.left_out:
-                self.ledger.record(split, source, "dropped", "not_sampled")
+                self.ledger.record(split, source, "dropped", NOT_SAMPLED)
             self._take_broken(split, read.bad_rows)
 
     def encode(self, part: _Part) -> TokenStore:

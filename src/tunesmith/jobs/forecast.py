@@ -22,7 +22,7 @@ _OPTIMIZER_FACTOR = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Counts of a run from its first step to its last."""
+    """Counts of a run from its first step to its last; `steps_done` were trained before it is resumed."""
 
     rows: int
     tokens: int
@@ -34,6 +34,12 @@ class Forecast:
     bytes_of_checkpoint: int
     bytes_of_result: int
     bytes_in_memory: int
+    steps_done: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a run that is resumed has no step left."""
+        return self.steps_done >= self.steps
 
     @property
     def bytes_to_write(self) -> int:
@@ -48,13 +54,26 @@ class Forecast:
         """Write the counts for the terminal."""
         share = 100 * self.supervised_tokens / max(self.tokens, 1)
         return [
-            f"Data: {self.rows:,} rows, {self.tokens:,} tokens, {self.supervised_tokens:,} of them supervised "
+            f"Data: {counted(self.rows, 'row')}, {self.tokens:,} tokens, {self.supervised_tokens:,} of them supervised "
             f"({share:.0f} %), longest row {self.longest_row:,} tokens",
-            f"Steps: {self.steps:,} ({self.steps_of_epoch:,} an epoch)",
-            f"Will write about {to_size(self.bytes_to_write)}: {self._checkpoints_text()}the result of "
-            f"{to_size(self.bytes_of_result)}",
+            f"Steps: {self.steps:,} ({self.steps_of_epoch:,} an epoch){self._resume_text()}",
+            self._disk_text(),
             f"Memory: {to_size(self.bytes_in_memory)} for weights, gradients and optimizer; activations come on top",
         ]
+
+    def _resume_text(self) -> str:
+        if not self.steps_done:
+            return ""
+        if self.is_finished:
+            return ": the run was already finished, no step remains"
+        return f", {self.steps_done:,} done, {self.steps - self.steps_done:,} remain"
+
+    def _disk_text(self) -> str:
+        result = to_size(self.bytes_of_result)
+        if self.is_finished:
+            return f"Will write the result again: {result}"
+        verb = "Will take" if self.steps_done else "Will write"
+        return f"{verb} about {to_size(self.bytes_to_write)}: {self._checkpoints_text()}the result of {result}"
 
     def _checkpoints_text(self) -> str:
         if not self.checkpoints:
@@ -127,6 +146,11 @@ def refuse_short_disk(forecast: Forecast, folder: Path) -> None:
             file=str(folder),
             key="output_dir",
         )
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things as 1 step or 1,200 steps."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def to_size(count: float) -> str:

@@ -28,14 +28,14 @@ from tunesmith.jobs.assembly import (
     side_bytes,
 )
 from tunesmith.jobs.fingerprints import run_fingerprints
-from tunesmith.jobs.forecast import Forecast, Saving, make_forecast, refuse_short_disk
+from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
 from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import training_device
-from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers
+from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers, read_manifest
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.lock import hold_lock
 from tunesmith.training.output_folder import Begin, decide_begin
@@ -118,6 +118,8 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
     forecast = make_forecast(built.model, data.train, plan_rules(prepared.config, args), args, saving=saving)
+    if prepared.begin.checkpoint is not None:
+        forecast = replace(forecast, steps_done=read_manifest(prepared.begin.checkpoint).step)
     for line in forecast.lines():
         say(line)
     refuse_short_disk(forecast, prepared.folder)
@@ -134,9 +136,10 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     add_callbacks(trainer, prepared.config, flag=flag)
     checkpoint = prepared.begin.checkpoint
     if checkpoint is not None:
-        say(f"Continuing from {checkpoint}.")
+        say(f"{'Taking the weights of' if forecast.is_finished else 'Continuing from'} {checkpoint}.")
     with flag.listen():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    tell_ending(trainer)
     trainer.check_weights()
     publish_model(trainer, prepared.folder)
     metrics = train_metrics(trainer, prepared.config.training)
@@ -149,7 +152,7 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     with as_trained(prepared.config):
         after = answerer.answer(built.model, prompts)
     samples = compare_samples(answerer, prompts, before, after)
-    say(closing_lines(trainer, prepared))
+    say(f"{rows_line(prepared)}\n{closing_line(trainer, prepared, steps_before=forecast.steps_done)}")
     return {
         **training_result(trainer, prepared.folder, metrics),
         "eval": evaluation,
@@ -188,13 +191,17 @@ def as_trained(config: RunConfig) -> AbstractContextManager[None]:
 
 
 def final_evaluation(trainer: TunesmithTrainer, prepared: Prepared) -> dict[str, float]:
-    """Evaluate the result when asked, or when it was evaluated on the way; no step is evaluated twice."""
+    """Evaluate the result when asked, or when it was evaluated on the way; no step is evaluated twice.
+
+    The weights of a restored checkpoint are measured apart: they are no further point of the curve.
+    """
     is_wanted = prepared.config.run.do_eval or prepared.config.training.eval_strategy != "no"
     if not trainer.parts.evals or not is_wanted:
         return {}
+    if trainer.restored_step is not None:
+        return {**trainer.measure(), "best_step": trainer.restored_step}
     last = [entry for entry in trainer.state.log_history if "eval_loss" in entry][-1:]
-    is_best_loaded = trainer.args.load_best_model_at_end
-    if last and last[0]["step"] == trainer.state.global_step and not is_best_loaded:
+    if last and last[0]["step"] == trainer.state.global_step:
         return {name: value for name, value in last[0].items() if name.startswith("eval_")}
     return trainer.evaluate()
 
@@ -225,17 +232,45 @@ def compare_samples(
     return samples
 
 
-def closing_lines(trainer: TunesmithTrainer, prepared: Prepared) -> str:
-    """Sum the run up in two lines."""
+def tell_ending(trainer: TunesmithTrainer) -> None:
+    """Say that a run stopped early, and whose weights are kept where they are not the last step's."""
+    state, metric, told = trainer.state, trainer.args.metric_for_best_model, []
+    if state.global_step < state.max_steps:
+        told.append(f"Stopped early at step {state.global_step} of {state.max_steps}: {metric} got no better.")
+    if trainer.restored_step is not None:
+        told.append(f"Kept the weights of checkpoint-{trainer.restored_step}: best {metric}, {state.best_metric:.4f}.")
+    if told:
+        say(" ".join(told))
+
+
+def rows_line(prepared: Prepared) -> str:
+    """Say what became of the rows; those that sampling left out were not dropped."""
+    assert prepared.parts.data is not None
+    ledger, data = prepared.parts.data.ledger, prepared.config.data
+    rows, left_out = ledger.to_json(), ledger.num_left_out
+    reason = "max_samples" if data.max_samples is not None else "num_samples or split"
+    sampled = f"{left_out:,} left out by {reason}, " if left_out else ""
+    dropped = rows["rows_dropped"] - left_out
+    return f"Rows: {rows['rows_in']:,} read, {rows['rows_kept']:,} used, {sampled}{dropped:,} dropped."
+
+
+def closing_line(trainer: TunesmithTrainer, prepared: Prepared, *, steps_before: int) -> str:
+    """Sum the run up, from its first start."""
     totals = trainer.totals()
-    rows = ledger_of(prepared)
     speed = f"{totals.rate(totals.rows):.2f} samples/s, {totals.rate(totals.tokens):,.0f} tokens/s"
     return (
-        f"Rows: {rows['rows_in']:,} read, {rows['rows_kept']:,} used, {rows['rows_dropped']:,} dropped.\n"
-        f"Trained {totals.steps:,} steps on {totals.rows:,} samples ({totals.tokens:,} tokens) in "
+        f"{_trained(totals.steps, steps_before)} on {counted(totals.rows, 'sample')} ({totals.tokens:,} tokens) in "
         f"{format_seconds(totals.seconds)}: mean loss {totals.mean_loss:.4f}, {speed}. "
         f"Saved in {prepared.folder}."
     )
+
+
+def _trained(steps: int, steps_before: int) -> str:
+    if not steps_before:
+        return f"Trained {counted(steps, 'step')}"
+    if steps <= steps_before:
+        return f"Trained no further step; before: {counted(steps, 'step')}"
+    return f"Trained {counted(steps - steps_before, 'further step')}, in all {counted(steps, 'step')}"
 
 
 def ledger_of(prepared: Prepared) -> Mapping[str, Any]:

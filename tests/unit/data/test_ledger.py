@@ -44,8 +44,8 @@ def test_counts_and_json_agree() -> None:
         100,
         [30, 31],
     )
-    assert left_out["by_choice"] is True
-    assert "200 rows read, 30 used, 170 dropped" in ledger.table()
+    assert left_out["by_choice"] is True and ledger.num_left_out == 20
+    assert "200 rows read, 30 used, 20 left out, 150 dropped" in ledger.table()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forecast agrees with what the trainer then does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.training.runs import LENGTHS, TinyRun
-from tunesmith.jobs.forecast import Saving, make_forecast, to_size
+from tunesmith.jobs.forecast import Saving, counted, make_forecast, to_size
 from tunesmith.training.checkpoints import list_checkpoints
 
 
@@ -51,3 +52,18 @@ def test_lines_tell_everything(tmp_path: Path) -> None:
 
 def test_sizes() -> None:
     assert [to_size(count) for count in (999, 17_000_000, 1_400_000_000)] == ["999 B", "17 MB", "1.4 GB"]
+
+
+def test_a_resume_tells_what_remains(tmp_path: Path) -> None:
+    trainer = TinyRun(folder=tmp_path).trainer()
+    assert trainer.parts.train is not None
+    fresh = make_forecast(trainer.module, trainer.parts.train, trainer.parts.plan, trainer.args, saving=Saving())
+    assert not fresh.is_finished and "remain" not in "\n".join(fresh.lines())
+    assert "Steps: 12 (6 an epoch), 5 done, 7 remain" in replace(fresh, steps_done=5).lines()
+    finished = replace(fresh, steps_done=12)
+    assert finished.is_finished and "already finished" in finished.lines()[1]
+    assert finished.lines()[2].startswith("Will write the result again")
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert (counted(1, "step"), counted(1200, "step")) == ("1 step", "1,200 steps")

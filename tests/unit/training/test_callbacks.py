@@ -15,6 +15,7 @@ from tests.unit.training.batches import make_store
 from tests.unit.training.runs import TinyRun
 from tests.unit.training.test_trainer import Kill
 from tunesmith.training.callbacks import progress_line
+from tunesmith.training.callbacks.flow import LogEnds
 from tunesmith.training.callbacks.log_file import LOG_FILE, LogFile, lines_up_to
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.interrupt import InterruptFlag
@@ -73,6 +74,7 @@ def test_the_progress_line_tells_loss_speed_tokens_and_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress_line, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(progress_line, "_LEAST_SECONDS_LEFT", 0.0)
     trainer = TinyRun(folder=tmp_path, keys=KEYS, evals={"eval": make_store([8, 9], seed=4)}).trainer()
     trainer.add_callback(ProgressLine(trainer))
     trainer.train()
@@ -92,3 +94,28 @@ def test_the_first_signal_sets_a_flag_and_the_second_interrupts(capsys: pytest.C
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     assert "once more ends at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keys", "steps"),
+    [
+        ({"logging_steps": 500}, [1, 12]),
+        ({"logging_steps": 5}, [5, 10, 12]),
+        ({"logging_steps": 500, "max_steps": 1}, [1]),
+        ({"logging_strategy": "no"}, []),
+    ],
+)
+def test_both_ends_of_a_run_are_logged(keys: dict[str, Any], steps: list[int], tmp_path: Path) -> None:
+    trainer = TinyRun(folder=tmp_path, keys=keys, callbacks=[LogEnds()]).trainer()
+    trainer.train()
+    assert [entry["step"] for entry in trainer.state.log_history if "loss" in entry] == steps
+
+
+def test_an_end_that_is_near_is_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_line, "_FIRST_SECONDS", 0.0)
+    trainer = TinyRun(folder=tmp_path).trainer()
+    trainer.add_callback(ProgressLine(trainer))
+    trainer.train()
+    assert "Expected end" not in capsys.readouterr().err

@@ -13,6 +13,8 @@ from tunesmith.training.trainer import TunesmithTrainer
 
 # The expected end is told once this many steps and seconds have passed: the first steps are slow.
 _FIRST_STEPS, _FIRST_SECONDS = 3, 5.0
+# An end that is nearer than this is seen before it is read.
+_LEAST_SECONDS_LEFT = 10.0
 
 
 class ProgressLine(TrainerCallback):
@@ -65,6 +67,8 @@ class ProgressLine(TrainerCallback):
             return
         self._has_told_end = True
         left = seconds / done * (state.max_steps - state.global_step)
+        if left < _LEAST_SECONDS_LEFT:
+            return
         self._progress.close()
         end = datetime.now() + timedelta(seconds=left)
         say(f"Expected end: {end:%Y-%m-%d %H:%M:%S} (in {format_seconds(left)}), evaluations and saving not counted.")
