@@ -20,6 +20,9 @@ _MAX_PROMPT_TOKENS = 512
 _MAX_ANSWER_TOKENS = 96
 # An answer repeats itself when its last tokens, at least this many, are a piece of up to _PERIOD tokens over and over.
 _REPEATED_TOKENS, _PERIOD = 32, 12
+# Names of roles that templates write as text between control tokens.
+_ASKING = {"user", "human", "tool"}
+_ANSWERING = {"assistant", "model"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,27 @@ class Answerer:
     def text(self, token_ids: Sequence[int]) -> str:
         """Decode without control tokens."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def question(self, token_ids: Sequence[int]) -> str:
+        """Decode the last message before the answer: what control tokens enclose, without the names of roles."""
+        special = {number for number, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        runs, run = [], list[int]()
+        for token in token_ids:
+            if token in special:
+                runs.append(run)
+                run = []
+            else:
+                run.append(token)
+        texts = [text for ids in [*runs, run] if (text := self.text(ids))]
+        if len(texts) > 1 and _first_line(texts[-1]) in _ANSWERING:
+            texts.pop()
+        last = texts[-1] if texts else ""
+        role, _, message = last.partition("\n")
+        return message.strip() if message.strip() and role.strip().lower() in _ASKING else last
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].strip().lower()
 
 
 def pick_prompts(store: TokenStore, count: int = NUM_SAMPLES) -> list[Prompt]:
@@ -87,7 +111,7 @@ def compare(
         {
             "dataset": prompt.source.dataset,
             "row": prompt.source.row,
-            "prompt": answerer.text(prompt.prompt_ids),
+            "prompt": answerer.question(prompt.prompt_ids),
             "expected": answerer.text(prompt.expected_ids),
             "before": answerer.text(old.token_ids),
             "after": answerer.text(new.token_ids),
@@ -136,7 +160,7 @@ def to_lines(samples: Sequence[dict[str, Any]]) -> list[str]:
     """Write the samples for the terminal."""
     lines = []
     for sample in samples:
-        fault = f"  ({sample['fault']})" if sample["fault"] else ""
+        fault = f"  ({sample['fault']})" if sample["fault"] and sample["after"] else ""
         lines += [
             f"- {_short(sample['prompt'], tail=True)}",
             f"    before:   {_short(sample['before'])}",
@@ -147,7 +171,7 @@ def to_lines(samples: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _short(text: str, *, tail: bool = False, width: int = 160) -> str:
-    flat = " ".join(text.split())
+    flat = " ".join(text.split()) or "(empty)"
     if len(flat) <= width:
         return flat
     return "…" + flat[-width:] if tail else flat[:width] + "…"

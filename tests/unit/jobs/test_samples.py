@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunesmith.core.types import Completion, RowRef, TokenRow
+from tunesmith.core.types import Completion, Conversation, Message, RowRef, TokenRow
 from tunesmith.data.store import build_store
 from tunesmith.jobs.samples import Answerer, compare, degeneration, pick_prompts, repeats, split_row, to_lines
+from tunesmith.templates.chat import load_template
 from tunesmith.templates.tokenizer import load_tokenizer
 
 
@@ -74,3 +75,21 @@ def test_degenerate_answers_are_named(assets: Path) -> None:
     assert any("(repeating)" in line for line in to_lines(samples))
     as_before = compare(answerer, prompts, [good, empty, endless], [good, empty, endless])
     assert degeneration(as_before) is None and as_before[1]["fault"] == "empty"
+
+
+@pytest.mark.parametrize("name", ["smollm2", "qwen3", "llama3_1", "mistral_v3"])
+def test_the_last_question_is_shown_without_the_template(name: str, assets: Path) -> None:
+    tokenizer = load_tokenizer(assets / "tokenizers" / name)
+    template = load_template(tokenizer, name=None, folder=assets / "tokenizers" / name)
+    turns = [("user", "Hi."), ("assistant", "Hello."), ("user", "Which river\nis it?")]
+    conversation = Conversation(messages=tuple(Message(role=role, content=text) for role, text in turns))  # type: ignore[arg-type]
+    ids = template.render(conversation, add_generation_prompt=True).input_ids.tolist()
+    answerer = Answerer(tokenizer=tokenizer, stop_ids=(2,), pad_id=2)
+    assert answerer.question(ids) == "Which river\nis it?"
+    assert answerer.question(tokenizer.encode("Once upon a time", add_special_tokens=False)) == "Once upon a time"
+    assert answerer.question([]) == ""
+
+
+def test_empty_answers_are_shown_as_such() -> None:
+    sample = {"prompt": "a", "before": "", "after": "", "expected": "b", "fault": "empty"}
+    assert to_lines([sample])[1:3] == ["    before:   (empty)", "    after:    (empty)"]
