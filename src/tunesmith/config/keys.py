@@ -21,7 +21,8 @@ def check_entry(entry: Entry, index: Index, chosen: Mapping[str, str]) -> Any | 
         return Problem(
             code="config.key_unknown",
             message=f"There is no key {entry.key!r}.",
-            remedy="Correct or remove it; `tunesmith help` lists all keys." + nearest(entry.key, index.known_names()),
+            remedy="Correct or remove it; `tunesmith check --help` lists all keys."
+            + nearest(entry.key, index.known_names()),
             where=entry.where(),
         )
     pending_value = _pending_value(entry, index)

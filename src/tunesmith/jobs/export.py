@@ -44,6 +44,7 @@ from tunesmith.templates.tokenizer import load_tokenizer
 from tunesmith.training.checkpoints import set_aside
 
 RECORD_FILE = "tunesmith_export.json"
+_FOREIGN = "Name another export_dir; overwrite_output_dir moves only earlier exports aside, never what others wrote."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,21 +97,23 @@ def run(config: RunConfig) -> dict[str, Any]:
 def _decide_target(target: Path, *, overwrite: bool) -> bool:
     """Say whether an earlier export must be moved aside, or refuse a folder that is not ours to replace."""
     if target.is_file():
-        raise _in_use(target, "is a file")
+        raise _in_use(target, "is a file", _FOREIGN)
     if not target.is_dir() or not any(target.iterdir()):
         return False
     if not (target / RECORD_FILE).is_file():
-        raise _in_use(target, "is not empty and holds no earlier export")
+        raise _in_use(target, "is not empty and holds no earlier export", _FOREIGN)
     if not overwrite:
-        raise _in_use(target, "holds an earlier export")
+        raise _in_use(
+            target, "holds an earlier export", "Name another export_dir; overwrite_output_dir: true moves it aside."
+        )
     return True
 
 
-def _in_use(target: Path, state: str) -> Exception:
+def _in_use(target: Path, state: str, remedy: str) -> Exception:
     return refusal(
         "export.folder_in_use",
         f"The export folder {target} {state}.",
-        "Name another export_dir; overwrite_output_dir: true moves an earlier export aside.",
+        remedy,
         key="export_dir",
         file=str(target),
     )

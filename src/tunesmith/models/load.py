@@ -174,14 +174,19 @@ def _fetch_from_hub(name: str, cache_dir: Path | None, revision: str | None) -> 
     except HFValidationError as error:
         raise _path_missing(name) from error
     except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise refusal(
             "model.hub_unreachable",
             f"There is no folder {name!r} here, and as a hub id it is neither in the local cache nor to be had from "
-            f"the hub: {reason}",
+            f"the hub ({_hub_reason(error)}).",
             "Check the name and the network, or give the path of a model folder.",
             key="model_name_or_path",
         ) from error
+
+
+def _hub_reason(error: Exception) -> str:
+    """Give what went wrong in a few words: the hub's first line ends with the cause behind `Got:`."""
+    first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return first_line.rpartition("Got: ")[2].strip().rstrip(".")
 
 
 def _config_refused(folder: Path, error: Exception) -> TunesmithError:

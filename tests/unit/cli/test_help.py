@@ -54,3 +54,8 @@ def test_an_unknown_topic_suggests_the_nearest() -> None:
 
 def test_topics_as_data() -> None:
     assert topic_json("lora_rank", load_index())["key"]["default"] == 8
+
+
+def test_chat_does_not_offer_what_it_refuses() -> None:
+    index = load_index()
+    assert "--json" not in verb_page("chat", index) and "--json" in verb_page("export", index)

@@ -154,6 +154,7 @@ def test_folders_in_use(tiny_llama_folder: Path, adapter: Path, tmp_path: Path) 
     assert (target / "model.safetensors").read_bytes() != first
     error = refused(tiny_llama_folder, adapter, overwrite_output_dir=True)
     assert error.problems[0].code == "export.folder_in_use"
+    assert "overwrite_output_dir moves only earlier exports aside" in error.problems[0].remedy
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert refused(tiny_llama_folder, tmp_path / "file").problems[0].code == "export.folder_in_use"
 

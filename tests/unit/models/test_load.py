@@ -81,6 +81,8 @@ def test_hub_id_without_network(tmp_path: Path) -> None:
         resolve_model("some-owner/some-model", tmp_path)
     assert caught.value.problems[0].code == "model.hub_unreachable"
     assert caught.value.exit_code == 4
+    message = caught.value.problems[0].message
+    assert message.endswith(").") and "Got:" not in message and not message.endswith("..)")
 
 
 def test_hub_id_in_the_local_cache_is_used(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class ModelSection(Section):
         description="Accepted for compatibility: silent where the model folder has no code, no consent by itself.",
     )
     infer_dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
-        "auto", description="Number format of the weights in chat and export; auto: the model's own."
+        "auto",
+        description="Number format of the weights in chat and export; auto: the model's own, bfloat16 for float32.",
     )
     flash_attn: Literal["auto", "disabled", "sdpa"] = Field(
         "auto", description="Attention implementation: auto and sdpa use PyTorch's, disabled the plain one."
