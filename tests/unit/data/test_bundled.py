@@ -57,7 +57,7 @@ def test_all_sets_are_tested(repository: Path) -> None:
 
 
 def test_held_out_words_never_occur_in_training(orders: dict[str, list[dict[str, str]]]) -> None:
-    seen = "\n".join(row["input"] + row["output"] for row in orders["train"]).lower()
+    seen = "\n".join(row["instruction"] + row["output"] for row in orders["train"]).lower()
     for record in records(orders["test"]):
         names = [*record["customer"].split(), record["city"], *(item["item"] for item in record["items"])]
         assert not [name for name in names if re.search(rf"\b{re.escape(name.lower())}\b", seen)]
@@ -71,7 +71,7 @@ def test_every_test_row_has_one_held_out_phrasing(orders: dict[str, list[dict[st
     openings = [re.split(r"[{,]", frame)[0].strip() for frame in frames]
     for side, expected in (("train", 0), ("test", 1)):
         # Two letters of a word may be swapped, so letters are compared, not words.
-        found = [sum(_occurs(opening, row["input"]) for opening in openings) for row in orders[side]]
+        found = [sum(_occurs(opening, row["instruction"]) for opening in openings) for row in orders[side]]
         assert set(found) == {expected}
 
 
@@ -87,14 +87,14 @@ def test_records_say_what_the_mails_say(orders: dict[str, list[dict[str, str]]])
         assert row["output"] == json.dumps(record, ensure_ascii=False, separators=(",", ":"))
         assert list(record) == ["customer", "city", "items", "day", "shipping"]
         parts = [record["customer"], record["city"], record["shipping"], *(item["item"] for item in record["items"])]
-        assert all(part.lower() in row["input"].lower() for part in parts)
-        assert record["day"] is None or record["day"][:3].lower() in row["input"].lower()
+        assert all(part.lower() in row["instruction"].lower() for part in parts)
+        assert record["day"] is None or record["day"][:3].lower() in row["instruction"].lower()
         assert 1 <= len(record["items"]) <= 3
 
 
 def test_orders_are_various(orders: dict[str, list[dict[str, str]]]) -> None:
     train = records(orders["train"])
-    assert len({row["input"] for row in orders["train"]}) == 800
+    assert len({row["instruction"] for row in orders["train"]}) == 800
     assert len({record["city"] for record in train}) > 100
     assert len({item["item"] for record in train for item in record["items"]}) > 150
     assert {record["shipping"] for record in train} == {"express", "standard", "courier", "pickup"}
