@@ -11,7 +11,8 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,27 @@ def wait_for_end(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def kill_after(child: int, seconds: float) -> bool:
-    """Kill a process after some time; False when it had ended before."""
+def kill_at(child: int, moment: Callable[[], bool], seconds: float) -> bool:
+    """Kill a process some time after a moment has come; False when it had ended before."""
+    while not moment():
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.002)
     time.sleep(seconds)
     if os.waitpid(child, os.WNOHANG)[0]:
         return False
     os.kill(child, signal.SIGKILL)
     return wait_for_end(child) == -signal.SIGKILL
+
+
+def newest_step(folder: Path) -> int:
+    """Give the step of the newest checkpoint; 0 without one."""
+    return max((int(path.name.removeprefix("checkpoint-")) for path in folder.glob("checkpoint-*")), default=0)
+
+
+def has_step(folder: Path, step: int) -> bool:
+    """Say whether a run has come to a step."""
+    return newest_step(folder) >= step
 
 
 def time_straight_run(keys: Mapping[str, Any], folder: Path, result: Path) -> tuple[float, float]:
@@ -68,16 +83,19 @@ def main(plan: Mapping[str, Any]) -> dict[str, Any]:
     folder, keys = Path(plan["folder"]), plan["keys"]
     draw = random.Random(plan["seed"])
     until_first, until_end = time_straight_run(keys, folder / "straight", folder / "straight.json")
-    slice_seconds = (until_end - until_first) / (plan["kills"] + 6)
+    step_seconds = (until_end - until_first) / plan["steps"]
     killed = {**keys, "output_dir": str(folder / "killed"), "resume_from_checkpoint": True}
     met: list[dict[str, Any]] = []
     while len(met) < plan["kills"]:
+        # Progress is counted in steps, not in seconds, so that the run cannot end before its last kill on any machine.
+        wanted = newest_step(folder / "killed") + draw.choice((1, 1, 2))
         child = start(killed, folder / "killed.json")
-        while_starting = draw.random() < 0.2
-        seconds = (
-            draw.uniform(0.0, until_first) if while_starting else until_first + draw.uniform(0.0, 2.0) * slice_seconds
-        )
-        if not kill_after(child, seconds):
+        if draw.random() < 0.2:  # while it starts
+            is_killed = kill_at(child, lambda: True, draw.uniform(0.0, until_first))
+        else:
+            moment = partial(has_step, folder / "killed", wanted)
+            is_killed = kill_at(child, moment, draw.uniform(0.0, step_seconds))
+        if not is_killed:
             break
         names = sorted(path.name for path in (folder / "killed").iterdir()) if (folder / "killed").exists() else []
         checkpoints = [name for name in names if name.startswith("checkpoint-")]

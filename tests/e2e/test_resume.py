@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 KILLS = 10
+EPOCHS, STEPS, ROWS = 6, 36, 144
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_ten_kills_change_nothing(tiny_llama_folder: Path, tiny_dataset: Path, t
         "use_cpu": True,
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 2,
-        "num_train_epochs": 4,
+        "num_train_epochs": EPOCHS,
         "learning_rate": 1e-3,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 3,
@@ -41,7 +42,10 @@ def test_ten_kills_change_nothing(tiny_llama_folder: Path, tiny_dataset: Path, t
         "save_total_limit": 2,
     }
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps({"folder": str(tmp_path), "keys": keys, "kills": KILLS, "seed": 11}), encoding="utf-8")
+    plan.write_text(
+        json.dumps({"folder": str(tmp_path), "keys": keys, "kills": KILLS, "steps": STEPS, "seed": 11}),
+        encoding="utf-8",
+    )
     driver = Path(__file__).with_name("kill_driver.py")
     done = subprocess.run(
         [sys.executable, str(driver), str(plan), str(tmp_path / "report.json")],
@@ -59,12 +63,12 @@ def test_ten_kills_change_nothing(tiny_llama_folder: Path, tiny_dataset: Path, t
     straight, killed = read(tmp_path / "straight.json"), read(tmp_path / "killed.json")
     for name in ("steps", "samples", "tokens", "supervised_tokens", "epochs"):
         assert killed[name] == straight[name], name
-    assert (killed["steps"], killed["samples"]) == (24, 96)
+    assert (killed["steps"], killed["samples"]) == (STEPS, ROWS)
     assert killed["train_loss"] == pytest.approx(straight["train_loss"], abs=1e-6)
     assert killed["samples_per_second"] == pytest.approx(killed["samples"] / killed["seconds"], rel=1e-3)
     logs = [(tmp_path / run / "trainer_log.jsonl").read_text(encoding="utf-8") for run in ("straight", "killed")]
     losses = [[json.loads(line)["loss"] for line in log.splitlines()] for log in logs]
     assert losses[0] == pytest.approx(losses[1], abs=1e-9)
     left = sorted(path.name for path in (tmp_path / "killed").iterdir())
-    assert [name for name in left if "checkpoint" in name] == ["checkpoint-23", "checkpoint-24"]
+    assert [name for name in left if "checkpoint" in name] == [f"checkpoint-{STEPS - 1}", f"checkpoint-{STEPS}"]
     assert not [name for name in left if name.startswith(".")], "kills leave nothing behind"

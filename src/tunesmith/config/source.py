@@ -210,13 +210,13 @@ def _duplicate(path: Path, key: str, line: int, first: int) -> Problem:
 
 def _read_json(path: Path, text: str) -> ReadFile:
     try:
-        json.loads(text)
-        pairs = list(_json_pairs(text))
+        is_object = isinstance(json.loads(text), dict)
+        pairs = list(_json_pairs(text)) if is_object else []
     except json.JSONDecodeError as error:
         raise _malformed(path, f"{path} is not JSON: {error.msg}.", error.lineno, "Correct the file.") from error
     except RecursionError as error:
         raise _malformed(path, f"{path} is nested too deeply.", None, "Correct the file.") from error
-    if not text.lstrip().startswith("{"):
+    if not is_object:
         raise _malformed(path, f"{path} is not a JSON object.", 1, 'Write {"key": value, …}.')
     entries: list[Entry] = []
     problems: list[Problem] = []
