@@ -27,7 +27,7 @@ from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
-from tunesmith.models.load import load_model
+from tunesmith.models.load import ATTENTION, load_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.tokenizer import padding_id
@@ -42,8 +42,6 @@ from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
 from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
 
-# flash_attn → attention implementation of the loaded model.
-_ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
 # Files of a model folder that make its tokenizer; they are copied, because writing a loaded one may change its ids.
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -75,7 +73,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    base = load_model(parts.folder, dtype=dtype, attention=_ATTENTION[config.model.flash_attn], device=device)
+    base = load_model(parts.folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], device=device)
     check_head(base)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)

@@ -12,15 +12,12 @@ from tunesmith.core.errors import warning
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
-from tunesmith.models.load import inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.load import ATTENTION, inference_dtype, load_model, load_model_config, resolve_model
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.chat import load_template
 from tunesmith.templates.jinja_template import TEMPLATE_FILE
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
-
-# flash_attn → attention implementation of the loaded model.
-_ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +39,7 @@ def load_served(config: RunConfig) -> ServedModel:
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
     dtype = inference_dtype(config.model.infer_dtype, load_model_config(folder))
-    base = load_model(folder, dtype=dtype, attention=_ATTENTION[config.model.flash_attn])
+    base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn])
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
     model = tuner.prepare(base, adapters, is_trainable=False)

@@ -28,6 +28,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# Values of the key flash_attn → attention implementation of the loaded model.
+ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
+
 
 def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision: str | None = None) -> Path:
     """Give the local folder of a model named by path, embedded name or hub id; fetch or convert it when needed."""

@@ -9,9 +9,9 @@ such tokens in the whole optimizer step. For raw text without roles.
 from typing import ClassVar
 
 from tunesmith.config.section import Section
-from tunesmith.core.types import Batch, LossOutput, RowKind, Scores
-from tunesmith.objectives.base import Objective, Statistics, Unit, objectives
-from tunesmith.objectives.likelihood import negative_log_likelihood, token_units
+from tunesmith.core.types import RowKind
+from tunesmith.objectives.base import objectives
+from tunesmith.objectives.likelihood import Likelihood
 
 
 class PtParams(Section):
@@ -22,20 +22,8 @@ class PtParams(Section):
 
 
 @objectives.register("pt")
-class LanguageModelling(Objective):
+class LanguageModelling(Likelihood):
     """Negative log-likelihood of every token of a text."""
 
     Params: ClassVar[type[Section]] = PtParams
     row_kind: ClassVar[RowKind] = "text"
-    unit: ClassVar[Unit] = "token"
-    is_likelihood: ClassVar[bool] = True
-
-    def units(self, batch: Batch) -> float:
-        """Count the tokens that are predicted."""
-        return token_units(batch)
-
-    def loss(
-        self, batch: Batch, policy: Scores, reference: Scores | None = None, statistics: Statistics | None = None
-    ) -> LossOutput:
-        """Sum −log p over the tokens."""
-        return negative_log_likelihood(batch, policy)

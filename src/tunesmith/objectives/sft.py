@@ -9,9 +9,9 @@ optimizer step. For instruction data; the tokens of prompts carry weight 0.
 from typing import ClassVar
 
 from tunesmith.config.section import Section
-from tunesmith.core.types import Batch, LossOutput, RowKind, Scores
-from tunesmith.objectives.base import Objective, Statistics, Unit, objectives
-from tunesmith.objectives.likelihood import negative_log_likelihood, token_units
+from tunesmith.core.types import RowKind
+from tunesmith.objectives.base import objectives
+from tunesmith.objectives.likelihood import Likelihood
 
 
 class SftParams(Section):
@@ -22,20 +22,8 @@ class SftParams(Section):
 
 
 @objectives.register("sft")
-class SupervisedFineTuning(Objective):
+class SupervisedFineTuning(Likelihood):
     """Weighted negative log-likelihood of the supervised tokens."""
 
     Params: ClassVar[type[Section]] = SftParams
     row_kind: ClassVar[RowKind] = "supervised"
-    unit: ClassVar[Unit] = "token"
-    is_likelihood: ClassVar[bool] = True
-
-    def units(self, batch: Batch) -> float:
-        """Sum the weights of the supervised tokens."""
-        return token_units(batch)
-
-    def loss(
-        self, batch: Batch, policy: Scores, reference: Scores | None = None, statistics: Statistics | None = None
-    ) -> LossOutput:
-        """Sum w · −log p over the supervised tokens."""
-        return negative_log_likelihood(batch, policy)
