@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Role = Literal["system", "user", "assistant", "tool"]
-RowKind = Literal["text", "supervised", "preference", "feedback", "prompt", "labelled"]
+RowKind = Literal["text", "supervised", "preference", "feedback", "prompt", "labelled", "contrast"]
 LayoutKind = Literal["packed", "padded"]
 NO_PARENT = -1
 
@@ -69,6 +69,11 @@ class Example:
 
     text: `text`. supervised: `conversation` ends with an assistant turn. prompt: it does not. preference:
     `conversation` is the shared prompt, `chosen` and `rejected` the turns that follow. feedback: `label` is a bool.
+    labelled: `label` is a class name or a number. contrast: `conversation` is the anchor, `positives` and `negatives` are
+    texts to bring near and to keep apart, `label` a similarity where the source has one.
+
+    `reference_answer` is what a reward may compare a completion with, `fields` are further columns for rewards and
+    losses (a solution, a margin), `objects` names what a picture shows (ms-swift's `objects` column).
     """
 
     kind: RowKind
@@ -80,6 +85,11 @@ class Example:
     label: bool | str | float | None = None
     media: tuple[Mapping[str, str], ...] = ()
     channel: str | None = None
+    positives: tuple[tuple[Message, ...], ...] = ()
+    negatives: tuple[tuple[Message, ...], ...] = ()
+    reference_answer: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    objects: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

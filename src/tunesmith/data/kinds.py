@@ -15,6 +15,7 @@ _NAMES: dict[RowKind, str] = {
     "feedback": "an answer with a true or false label",
     "prompt": "a prompt without an answer",
     "labelled": "a text with a label",
+    "contrast": "an anchor with near and far texts",
 }
 
 
