@@ -69,8 +69,8 @@ class Example:
 
     text: `text`. supervised: `conversation` ends with an assistant turn. prompt: it does not. preference:
     `conversation` is the shared prompt, `chosen` and `rejected` the turns that follow. feedback: `label` is a bool.
-    labelled: `label` is a class name or a number. contrast: `conversation` is the anchor, `positives` and `negatives` are
-    texts to bring near and to keep apart, `label` a similarity where the source has one.
+    labelled: `label` is a class name or a number. contrast: `conversation` is the anchor, `positives` and `negatives`
+    are texts to bring near and to keep apart, `label` a similarity where the source has one.
 
     `reference_answer` is what a reward may compare a completion with, `fields` are further columns for rewards and
     losses (a solution, a margin), `objects` names what a picture shows (ms-swift's `objects` column).
