@@ -55,6 +55,13 @@ class ChatTemplate(ABC):
     ) -> list[Rendered | TunesmithError]:
         """Render conversations in one go; a conversation that is refused gives its error in place of a rendering."""
 
+    def render_samples(
+        self, conversations: Sequence[Conversation], *, policy: TrainPolicy
+    ) -> list[tuple[Rendered, ...] | TunesmithError]:
+        """Render conversations for training: one sample each, or several where the template rewrites earlier turns."""
+        results = self.render_many(conversations, policy=policy)
+        return [result if isinstance(result, TunesmithError) else (result,) for result in results]
+
     @abstractmethod
     def parse(self, token_ids: Sequence[int]) -> Message:
         """Turn generated ids, with or without stop token, into an assistant message."""
