@@ -18,11 +18,15 @@ _NAMES = {"content": "message.content"}
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """A named template; `plain_markers` look like control tokens but are ordinary text in its models."""
+    """A named template; `plain_markers` look like control tokens but are ordinary text in its models.
+
+    `tool_format` names how tools are written (tools/) where the template's text knows none itself.
+    """
 
     name: str
     source: str
     plain_markers: tuple[str, ...] = ()
+    tool_format: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,12 @@ def _build_entry(name: str, given: Mapping[str, Any]) -> CatalogEntry:
         source = f"{{%- set default_system = {_quoted(system)} %}}\n{text}" if system else text
     else:
         source = _from_pieces(name, given)
-    return CatalogEntry(name=name, source=source, plain_markers=tuple(given.get("plain_markers", ())))
+    return CatalogEntry(
+        name=name,
+        source=source,
+        plain_markers=tuple(given.get("plain_markers", ())),
+        tool_format=given.get("tool_format"),
+    )
 
 
 def _from_pieces(name: str, pieces: Mapping[str, Any]) -> str:
