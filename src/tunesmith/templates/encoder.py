@@ -12,24 +12,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from tokenizers import AddedToken, Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import refusal
+from tunesmith.core.progress import say
 from tunesmith.core.types import IntArray
+from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, build_byte_level
 from tunesmith.templates.messages import EscapedText
 
 _ALIAS = "\ufdd2"
 _FIRST_INDEX = 0xF0000
 # A token of its own at a place where no token may reach across; it is left out of the ids.
 _BREAK = "\ufdd4"
+# From so many texts on, building the faster tokenizer (about a second) pays.
+_MANY_TEXTS = 2000
+
+
+class Encoded(Protocol):
+    """Token ids of a text and a way from character positions to token positions."""
+
+    @property
+    def ids(self) -> IntArray:
+        """Token ids."""
+
+    def index_at(self, position: int) -> int:
+        """Give the first token that starts at or after a character of the text."""
+
+    def is_inside_token(self, position: int) -> bool:
+        """Say whether one token, that is no control token, holds the characters on both sides of a position."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """Token ids of a text and a way from character positions to token positions.
+class PipelineEncoded:
+    """What the tokenizer's own pipeline gave.
 
     `encoding` is of the text with `shifts` applied, `control_ids` are added tokens in its numbering; its tokens at
     `left_out` are no part of `ids`.
@@ -100,6 +119,8 @@ class TextEncoder:
         self._protected_ids = frozenset(index for index, token in self._added if token.content in self._protected)
         longest_first = sorted(protected, key=lambda token: (-len(token), token))
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._num_encoded = 0
+        self._is_compared = False
 
     def encode(self, text: EscapedText) -> Encoded:
         """Encode one rendering."""
@@ -108,22 +129,43 @@ class TextEncoder:
     def encode_many(self, texts: Sequence[EscapedText]) -> list[Encoded]:
         """Encode renderings in one call of the tokenizer."""
         ordinary = [index for index, text in enumerate(texts) if not text.plain and not text.breaks]
-        encodings = self._pipeline.encode_batch([texts[index].text for index in ordinary], add_special_tokens=False)
-        by_index = dict(zip(ordinary, encodings, strict=True))
-        return [
-            self._ordinary(by_index[index], len(text.text)) if index in by_index else self._escaped(text)
-            for index, text in enumerate(texts)
-        ]
+        encoded = self._encode_ordinary([texts[index].text for index in ordinary])
+        by_index = dict(zip(ordinary, encoded, strict=True))
+        return [by_index[index] if index in by_index else self._escaped(text) for index, text in enumerate(texts)]
 
-    def _ordinary(self, encoding: Encoding, length: int) -> Encoded:
+    def _encode_ordinary(self, texts: Sequence[str]) -> list[Encoded]:
+        """Encode texts without escapes, by the faster library once there are enough of them."""
+        self._num_encoded += len(texts)
+        if self._num_encoded < _MANY_TEXTS or self._byte_level is None:
+            return self._ask_pipeline(texts)
+        fast = self._byte_level.encode_many(texts)
+        if not self._is_compared:
+            return self._compare(texts, fast)
+        rest = iter(self._ask_pipeline([text for text, one in zip(texts, fast, strict=True) if one is None]))
+        return [one if one is not None else next(rest) for one in fast]
+
+    def _compare(self, texts: Sequence[str], fast: Sequence[ByteEncoded | None]) -> list[Encoded]:
+        """Let the first batch prove the faster library on the user's own texts; a difference ends its use."""
+        asked = self._ask_pipeline(texts)
+        if any(one is not None and one.ids.tolist() != ids.ids.tolist() for one, ids in zip(fast, asked, strict=True)):
+            say("The faster tokenizer differs from the model's own on this data and is not used.")
+            self._byte_level = None
+        self._is_compared = True
+        return asked
+
+    def _ask_pipeline(self, texts: Sequence[str]) -> list[Encoded]:
+        encodings = self._pipeline.encode_batch(texts, add_special_tokens=False) if texts else []
+        return [self._ordinary(encoding, len(text)) for encoding, text in zip(encodings, texts, strict=True)]
+
+    def _ordinary(self, encoding: Encoding, length: int) -> PipelineEncoded:
         ids = _translated(encoding.ids, self._pipeline_changes)
-        return Encoded(ids=ids, encoding=encoding, length=length, control_ids=self._pipeline_added)
+        return PipelineEncoded(ids=ids, encoding=encoding, length=length, control_ids=self._pipeline_added)
 
-    def _escaped(self, text: EscapedText) -> Encoded:
+    def _escaped(self, text: EscapedText) -> PipelineEncoded:
         aliased, shifts = self._with_aliases(text)
         encoding = self._alias_pipeline.encode(aliased, add_special_tokens=False)
         left_out = [index for index, token in enumerate(encoding.ids) if token == self._break_id]
-        encoded = Encoded(
+        encoded = PipelineEncoded(
             ids=_translated([token for token in encoding.ids if token != self._break_id], self._alias_changes),
             encoding=encoding,
             length=len(aliased),
@@ -178,6 +220,10 @@ class TextEncoder:
     def _pipeline(self) -> Tokenizer:
         # Without the post-processor, which would cut leading spaces off the positions of tokens.
         return self._build([token for _, token in self._added])
+
+    @cached_property
+    def _byte_level(self) -> ByteLevelTokenizer | None:
+        return None if self._pipeline_changes else build_byte_level(self._pipeline)
 
     @cached_property
     def _pipeline_changes(self) -> dict[int, int]:
