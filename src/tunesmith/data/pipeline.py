@@ -129,8 +129,11 @@ class _Preparation:
         """Encode one part and enter its rows."""
         for name, count in Counter(example.source.dataset for example in part.examples).items():
             self.ledger.enter(part.split, name, count)
-        notes = Notes(split=part.split, ledger=self.ledger, advance=self._progress.advance)
+        notes = Notes()
         store = build_store(self._encoder.encode(part.examples, notes))
+        self._progress.advance(len(part.examples))
+        for row, outcome, reason, _ in notes.outcomes:
+            self.ledger.record(part.split, row, outcome, reason)
         self._take_broken(part.split, notes.bad_rows)
         self._problems.extend(_too_long_problems(notes.too_long, self._data.cutoff_len))
         if part.examples and not len(store):

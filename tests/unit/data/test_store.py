@@ -3,13 +3,12 @@
 """A token store gives back exactly the rows it was built from, in memory and from disk."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tunesmith.core.types import RowRef, TokenRow
-from tunesmith.data.store import build_store, load_store
+from tunesmith.data.store import RowsView, build_store, pieces_of
 
 
 def make_rows() -> list[TokenRow]:
@@ -40,17 +39,50 @@ def assert_same(found: TokenRow, expected: TokenRow) -> None:
     assert found.segment_names == expected.segment_names
 
 
-def test_rows_come_back_from_memory_and_disk(tmp_path: Path) -> None:
+def test_rows_come_back() -> None:
     rows = make_rows()
     store = build_store(rows)
-    store.save(tmp_path)
-    for opened in (store, load_store(tmp_path)):
-        assert len(opened) == 3
-        for index, row in enumerate(rows):
-            assert_same(opened[index], row)
-        assert opened.lengths.tolist() == [3, 6, 3]
-        assert opened.num_supervised.tolist() == [2, 4, 2]
-        assert opened.fingerprint == store.fingerprint
+    assert len(store) == 3
+    for index, row in enumerate(rows):
+        assert_same(store[index], row)
+        assert store.source(index) == row.source
+    assert store.lengths.tolist() == [3, 6, 3]
+    assert store.num_supervised.tolist() == [2, 4, 2]
+
+
+def test_a_view_gives_some_rows_in_its_own_order() -> None:
+    rows = make_rows()
+    store = replace(build_store(rows), traits={"prompt": np.array([7, 8, 9], dtype=np.uint64)})
+    view = RowsView(store, np.array([2, 0, 2]))
+    assert len(view) == 3 and view.lengths.tolist() == [3, 3, 3] and view.num_supervised.tolist() == [2, 2, 2]
+    for place, number in enumerate((2, 0, 2)):
+        assert_same(view[place], rows[number])
+        assert view.source(place) == rows[number].source
+    assert view.traits["prompt"].tolist() == [9, 7, 9] and list(view.traits) == ["prompt"]
+    with pytest.raises(IndexError):
+        view[3]
+    prints = {RowsView(store, np.array(index)).fingerprint for index in ([2, 0, 2], [2, 2, 0], [0, 1])}
+    assert len(prints) == 3
+
+
+def test_a_view_of_a_view_is_a_view() -> None:
+    rows = make_rows()
+    inner = RowsView(build_store(rows), np.array([1, 2]))
+    assert_same(RowsView(inner, np.array([1, 1, 0]))[2], rows[1])
+
+
+@pytest.mark.parametrize("index", [[0, 1, 2], [2, 0], [1, 1, 2, 0, 1], []])
+def test_pieces_hold_all_tokens_flat(index: list[int]) -> None:
+    rows = make_rows()
+    view = RowsView(RowsView(build_store(rows), np.array([0, 1, 2])), np.array(index, dtype=np.int64))
+    found = {}
+    for piece in pieces_of(view):
+        for place, number in enumerate(piece.rows.tolist()):
+            tokens = slice(piece.offsets[place], piece.offsets[place + 1])
+            found[number] = (piece.input_ids[tokens].tolist(), piece.weights[tokens].tolist())
+    assert found == {
+        place: (rows[number].input_ids.tolist(), rows[number].weights.tolist()) for place, number in enumerate(index)
+    }
 
 
 def test_fingerprint_changes_with_any_content() -> None:

@@ -1,18 +1,21 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of an encoder: examples of one kind → token rows, with every example's outcome in the ledger."""
+"""The contract of an encoder: examples of one kind → token rows, with every example's outcome in the notes.
+
+A row never depends on other rows: an encoder may be given any part of the examples, in any process.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.registry import Registry
 from tunesmith.core.types import Example, RowRef, TokenRow
 from tunesmith.data.examples import BadRow
-from tunesmith.data.ledger import Ledger, Outcome
+from tunesmith.data.ledger import Outcome
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 LengthPolicy = Literal["refuse", "drop", "truncate_prompt"]
@@ -32,22 +35,30 @@ class EncodeRules:
     concatenate: bool = False
 
 
+class RowOutcome(NamedTuple):
+    """What became of one example: `parts` token rows, none when it is dropped."""
+
+    row: RowRef
+    outcome: Outcome
+    reason: str
+    parts: int
+
+
 @dataclass(kw_only=True)
 class Notes:
-    """Where an encoder writes down what became of the examples of one split.
+    """What became of the examples that an encoder was given; plain data that travels between processes.
 
-    `bad_rows` could not be rendered; `too_long` are refused by `length_policy: refuse`, with their lengths.
+    `outcomes` are those of rows that were used or dropped, `bad_rows` could not be rendered, `too_long` are refused by
+    `length_policy: refuse`, with their lengths. Every example ends in exactly one of the three.
     """
 
-    split: str
-    ledger: Ledger
-    advance: Callable[[int], None]
+    outcomes: list[RowOutcome] = field(default_factory=list)
     bad_rows: list[BadRow] = field(default_factory=list)
     too_long: list[tuple[RowRef, int]] = field(default_factory=list)
 
-    def record(self, example: Example, outcome: Outcome, reason: str = "") -> None:
-        """Write the outcome of an example into the ledger."""
-        self.ledger.record(self.split, example.source, outcome, reason)
+    def record(self, example: Example, outcome: Outcome, reason: str = "", parts: int = 1) -> None:
+        """Write down the outcome of an example and how many token rows it became."""
+        self.outcomes.append(RowOutcome(example.source, outcome, reason, 0 if outcome == "dropped" else parts))
 
 
 class Encoder(ABC):
@@ -58,7 +69,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, examples: Sequence[Example], notes: Notes) -> Iterator[TokenRow]:
-        """Give the token rows of the examples, in order; every example ends in the ledger or in the notes."""
+        """Give the token rows of the examples, in order; every example ends in the notes."""
 
 
 encoders: Registry[type[Encoder]] = Registry("row kind", "tunesmith.data.encoders", code="data.kind_unsupported")

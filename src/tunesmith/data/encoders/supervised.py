@@ -34,7 +34,6 @@ class SupervisedEncoder(Encoder):
                     notes.bad_rows.extend(_bad_rows(example, result))
                 else:
                     yield from self._fit(example, result, notes)
-            notes.advance(len(batch))
 
     def _fit(self, example: Example, rendered: Rendered, notes: Notes) -> Iterator[TokenRow]:
         """Give the row when it can be used within the limit, and record its outcome."""

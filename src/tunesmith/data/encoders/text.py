@@ -56,7 +56,6 @@ class TextEncoder(Encoder):
                     yield example, self._ended(ids)
                 else:
                     notes.record(example, "dropped", "text_empty")
-            notes.advance(len(batch))
 
     def _ended(self, ids: list[int]) -> IntArray:
         return np.array(ids if ids[-1] == self._end else [*ids, self._end], dtype=np.int32)

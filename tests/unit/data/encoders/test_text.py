@@ -36,11 +36,13 @@ def encode(texts: list[str], *, cutoff_len: int, concatenate: bool) -> tuple[lis
     )
     ledger = Ledger()
     ledger.enter("train", "d", len(texts))
-    notes = Notes(split="train", ledger=ledger, advance=lambda _: None)
+    notes = Notes()
     examples = [
         Example(kind="text", source=RowRef(dataset="d", file="f", row=row), text=text) for row, text in enumerate(texts)
     ]
     rows = list(TextEncoder(rules).encode(examples, notes))
+    for row, outcome, reason, _ in notes.outcomes:
+        ledger.record("train", row, outcome, reason)
     ledger.check(1.0)
     return rows, ledger
 
@@ -106,6 +108,6 @@ def test_real_texts_come_back(tokenizer: PreTrainedTokenizerBase) -> None:
     )
     text = "The tunesmith tuned a small model, and it sang."
     example = Example(kind="text", source=RowRef(dataset="d", file="f", row=0), text=text)
-    rows = list(TextEncoder(rules).encode([example], Notes(split="train", ledger=Ledger(), advance=lambda _: None)))
+    rows = list(TextEncoder(rules).encode([example], Notes()))
     joined = np.concatenate([row.input_ids for row in rows])
     assert joined[-1] == tokenizer.eos_token_id and tokenizer.decode(joined[:-1]) == text
