@@ -7,8 +7,8 @@ Words with a capital letter, a digit or an underscore count as names; it knows s
 
 import re
 
-# Answers that share this many characters share the rest as well, for all that matters here.
-SKELETON_CHARS = 1024
+# Answers whose first so many characters have one skeleton are of one mould, whatever follows.
+SKELETON_CHARS = 512
 MAX_PLACEHOLDER_CHARS = 60
 
 _QUOTES = re.compile(
@@ -19,6 +19,9 @@ _MARKED = "0-9A-Z_À-ÖØ-ÞΑ-ΩЀ-Я"
 _WIDE = "\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"  # Scripts without spaces between words.
 _WORD_WITH_MARK = re.compile(rf"(?<![^\s{_WIDE}])[^\s{_WIDE}{_MARKED}]*[{_MARKED}][^\s{_WIDE}]*")
 _ASCII_MARKS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", _MARK.encode() * 37)
+_LOWER = bytes(range(256)).lower()
+_ASCII_NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
+_NO_WORD = re.compile(r"[\W_]+")
 
 _PLACEHOLDERS = frozenset(
     [
@@ -73,4 +76,6 @@ def is_refusal(text: str) -> bool:
 
 def substance_of(text: str) -> str:
     """Give the letters and digits of a text in lower case."""
-    return "".join([part for part in re.split(r"\W+", text.casefold()) if part])
+    if text.isascii():
+        return text.encode().translate(_LOWER, _ASCII_NO_WORD).decode()
+    return _NO_WORD.sub("", text.casefold())

@@ -119,15 +119,16 @@ def _flags_of(example: Example, texts: _Texts) -> int:
     """Judge the answer; a reference answer and texts to compare with are no answers of the model."""
     if example.kind not in ("supervised", "preference", "feedback") or texts.flags & Flag.CALLS_TOOL:
         return 0
-    answer, rejected = texts.answer, texts.rejected
-    flags = 0 if answer else int(Flag.EMPTY)
-    flags |= int(Flag.PLACEHOLDER) * (len(answer) <= MAX_PLACEHOLDER_CHARS and is_placeholder(answer))
-    flags |= int(Flag.UNFILLED) * has_unfilled(answer)
-    flags |= int(Flag.REFUSAL) * is_refusal(answer)
-    if example.kind == "preference":
-        flags |= int(Flag.REJECTED_REFUSAL) * is_refusal(rejected)
-        flags |= int(Flag.SAME_SUBSTANCE) * _is_same_substance(answer, rejected)
-    return flags
+    answer, rejected, is_pair = texts.answer, texts.rejected, example.kind == "preference"
+    found = (
+        (Flag.EMPTY, not answer),
+        (Flag.PLACEHOLDER, len(answer) <= MAX_PLACEHOLDER_CHARS and is_placeholder(answer)),
+        (Flag.UNFILLED, has_unfilled(answer)),
+        (Flag.REFUSAL, is_refusal(answer)),
+        (Flag.REJECTED_REFUSAL, is_pair and is_refusal(rejected)),
+        (Flag.SAME_SUBSTANCE, is_pair and _is_same_substance(answer, rejected)),
+    )
+    return sum(flag.value for flag, is_true in found if is_true)
 
 
 def _is_same_substance(chosen: str, rejected: str) -> bool:
