@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
 ASSETS = Path(__file__).parents[2].parent / "shared" / "assets"
 
 
@@ -51,9 +54,6 @@ def _pair(row: dict[str, str]) -> dict[str, Any]:
 
 def write_model(folder: Path, tokenizer: str = "qwen3") -> None:
     """Save a tiny random model with a real tokenizer."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=151936,
