@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many optimizer steps a run takes, and when it evaluates and saves, from its settings and the lengths of its rows.
 
-It mirrors the trainer's arithmetic; a test compares the two.
+It mirrors the trainer's arithmetic for a model that takes packed rows; a test compares the two.
 """
 
 import math
@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from tunesmith.config.run import RunConfig
-from tunesmith.data.plan import pack_rows
+from tunesmith.data.plan import PlanRules, num_units
 from tunesmith.data.store import TokenStore
 
 
@@ -34,21 +34,24 @@ class Schedule:
 def plan_schedule(config: RunConfig, train: TokenStore, *, num_rows: int) -> Schedule:
     """Work out the schedule of a run over its training rows; `num_rows` of them are in the files."""
     training = config.training
-    units = len(train)
-    if units and is_packing(config):
-        units = len(pack_rows(train.lengths, range(len(train)), config.data.cutoff_len))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    batch_rows = training.per_device_train_batch_size * world_size
-    step_units = batch_rows * training.gradient_accumulation_steps
+    rules = PlanRules(
+        seed=0,
+        batch_rows=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        pack_tokens=config.data.cutoff_len if is_packing(config) else None,
+        tokens_per_batch=training.tokens_per_batch,
+    )
+    units = num_units(train.lengths, rules)
     if training.dataloader_drop_last:
-        units = units // batch_rows * batch_rows
-    steps_per_epoch = math.ceil(units / step_units)
+        units = units // (rules.batch_units * rules.world_size) * rules.batch_units * rules.world_size
+    steps_per_epoch = math.ceil(units / rules.step_units)
     total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps_per_epoch)
     eval_steps = training.eval_steps if training.eval_steps is not None else training.logging_steps
     return Schedule(
         num_rows=num_rows,
         units=units,
-        step_units=step_units,
+        step_units=rules.step_units,
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
         eval_every=_in_steps(eval_steps, total) if training.eval_strategy == "steps" else None,

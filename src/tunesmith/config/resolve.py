@@ -157,7 +157,7 @@ def _check_rules(flat: Mapping[str, Any], entries: Sequence[Entry], job: Job, fi
     by_key = {entry.key: entry for entry in entries}
     tainted = set(findings.tainted)
     for rule in RULES:
-        if job in rule.jobs and not tainted & set(rule.keys):
+        if job in rule.jobs and not tainted & set(rule.keys) and by_key.keys() >= set(rule.if_set):
             finding = rule.check(flat)
             if finding is not None:
                 findings.problems.append(

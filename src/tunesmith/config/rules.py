@@ -21,19 +21,25 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule, the keys it reads (the first set one gives the line), and the jobs it holds for."""
+    """A rule, the keys it reads (the first set one gives the line), and the jobs it holds for.
+
+    Where `if_set` names keys, the rule is only asked when the user wrote all of them.
+    """
 
     keys: tuple[str, ...]
     jobs: tuple[Job, ...]
     check: Callable[[Flat], Finding | None]
+    if_set: tuple[str, ...] = ()
 
 
 RULES: list[Rule] = []
 
 
-def _rule(*keys: str, jobs: tuple[Job, ...] = ("train",)) -> Callable[[Callable[[Flat], Finding | None]], None]:
+def _rule(
+    *keys: str, jobs: tuple[Job, ...] = ("train",), if_set: tuple[str, ...] = ()
+) -> Callable[[Callable[[Flat], Finding | None]], None]:
     def store(check: Callable[[Flat], Finding | None]) -> None:
-        RULES.append(Rule(keys=keys, jobs=jobs, check=check))
+        RULES.append(Rule(keys=keys, jobs=jobs, check=check, if_set=if_set))
 
     return store
 
@@ -166,6 +172,30 @@ def _neat_packing_packs(flat: Flat) -> Finding | None:
     if not flat["neat_packing"] or flat["packing"] is not False:
         return None
     return _conflict("neat_packing: true contradicts packing: false.", "Keep one of them; packing is always neat.")
+
+
+_BATCH_SIZES = ("tokens_per_batch", "per_device_train_batch_size")
+
+
+@_rule(*_BATCH_SIZES, if_set=_BATCH_SIZES)
+def _rows_or_tokens(flat: Flat) -> Finding | None:
+    if flat["tokens_per_batch"] is None:
+        return None
+    return _conflict(
+        "tokens_per_batch and per_device_train_batch_size both say how much one forward pass takes.",
+        "Keep one of them.",
+    )
+
+
+@_rule("tokens_per_batch", "cutoff_len")
+def _a_row_fits_a_batch(flat: Flat) -> Finding | None:
+    tokens, longest = flat["tokens_per_batch"], flat["cutoff_len"]
+    if tokens is None or tokens >= longest:
+        return None
+    return _conflict(
+        f"tokens_per_batch {tokens} is below cutoff_len {longest}: one row of that length would exceed it.",
+        f"Write tokens_per_batch: {longest} or more, or a lower cutoff_len.",
+    )
 
 
 @_rule("fp16", "bf16", "pure_bf16")

@@ -118,7 +118,7 @@ def run_arguments(config: RunConfig, *, has_evaluation: bool) -> TrainingArgumen
     return build_arguments(config.training, config.run, config.model, has_evaluation=has_evaluation)
 
 
-def plan_rules(config: RunConfig, args: TrainingArguments) -> PlanRules:
+def plan_rules(config: RunConfig, args: TrainingArguments, layout: LayoutKind) -> PlanRules:
     """Give the rules of the batch plan."""
     run, data, training = config.run, config.data, config.training
     return PlanRules(
@@ -127,6 +127,8 @@ def plan_rules(config: RunConfig, args: TrainingArguments) -> PlanRules:
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         world_size=args.world_size,
         pack_tokens=data.cutoff_len if is_packing(config) else None,
+        tokens_per_batch=training.tokens_per_batch,
+        layout=layout,
         shuffle=not training.disable_shuffling,
         drop_last=training.dataloader_drop_last,
     )
@@ -145,7 +147,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             objective=objective(config.part(objective.Params)),
             train=parts.data.train,
             evals=parts.data.evals,
-            plan=plan_rules(config, args),
+            plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
             checkpoints=Checkpoints(folder=folder, record=record, keep=training.save_total_limit),

@@ -117,7 +117,9 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     refuse_unknown_metric(prepared.config, data.evals)
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
-    forecast = make_forecast(built.model, data.train, plan_rules(prepared.config, args), args, saving=saving)
+    forecast = make_forecast(
+        built.model, data.train, plan_rules(prepared.config, args, built.layout), args, saving=saving
+    )
     if prepared.begin.checkpoint is not None:
         forecast = replace(forecast, steps_done=read_manifest(prepared.begin.checkpoint).step)
     for line in forecast.lines():

@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader
 
 from tunesmith.core.progress import say
 from tunesmith.core.types import Batch, LayoutKind, TokenRow
+from tunesmith.data.bins import MicroBatch, RowGroups
 from tunesmith.data.collate import collate
-from tunesmith.data.plan import MicroBatch, PlanRules, plan_epoch
+from tunesmith.data.plan import PlanRules, plan_epoch
 from tunesmith.data.store import TokenStore
 
 # One key around the batch: transformers hands its inputs through functions that expect a mapping.
@@ -96,11 +97,19 @@ def collate_inputs(rows: list[TokenRow], *, layout: LayoutKind, pad_id: int) -> 
     return {"batch": collate(rows, layout=layout, pad_id=pad_id)}
 
 
-def plan_in_order(store: TokenStore, rules: PlanRules, *, rank: int = 0) -> list[MicroBatch]:
+def evaluation_rules(rules: PlanRules, *, batch_rows: int, world_size: int) -> PlanRules:
+    """Give the rules of an evaluation beside a training plan: all rows, in the same layout and token budget."""
+    return replace(
+        rules, batch_rows=batch_rows, world_size=world_size, gradient_accumulation_steps=1, shuffle=False,
+        drop_last=False,
+    )  # fmt: skip
+
+
+def plan_in_order(store: TokenStore, rules: PlanRules, *, rank: int = 0) -> RowGroups:
     """Plan one pass over all rows, neighbours of similar length together, for evaluation."""
-    order = np.argsort(-store.lengths, kind="stable")
+    order = np.argsort(-store.lengths, kind="stable").astype(np.int32)
     plan = plan_epoch(store.lengths[order], replace(rules, shuffle=False), epoch=0, rank=rank)
-    return [tuple(int(order[index]) for index in batch) for batch in plan]
+    return RowGroups(rows=order[plan.rows], offsets=plan.offsets)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

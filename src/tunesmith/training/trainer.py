@@ -30,6 +30,7 @@ from tunesmith.training.batches import (
     LoaderSettings,
     PlannedBatches,
     build_loader,
+    evaluation_rules,
     num_workers,
     plan_in_order,
     to_device,
@@ -228,12 +229,8 @@ class TunesmithTrainer(HookedTrainer):
         )
 
     def _eval_batches(self, store: TokenStore) -> Iterator[Batch]:
-        rules = PlanRules(
-            seed=0,
-            batch_rows=self.args.per_device_eval_batch_size,
-            world_size=self.args.world_size,
-            pack_tokens=self.parts.plan.pack_tokens,
-        )
+        batch_rows = self.args.per_device_eval_batch_size
+        rules = evaluation_rules(self.parts.plan, batch_rows=batch_rows, world_size=self.args.world_size)
         for rows in plan_in_order(store, rules, rank=self.args.process_index):
             yield collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
 

@@ -29,6 +29,9 @@ class TrainingSection(Section):
     section: ClassVar[str] = "training"
 
     per_device_train_batch_size: int = Field(8, ge=1, description="Rows of one forward pass on each device.")
+    tokens_per_batch: int | None = Field(
+        None, ge=1, description="Tokens of one forward pass on each device, padding included, instead of a row count."
+    )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes of one optimizer step.")
     per_device_eval_batch_size: int = Field(8, ge=1, description="Rows of one evaluation pass on each device.")
     num_train_epochs: float = Field(3.0, gt=0, description="Passes over the data.")
