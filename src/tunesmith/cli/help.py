@@ -16,6 +16,7 @@ VERBS = {
     "chat": "talk to a model in the terminal",
     "export": "merge adapters, save the model, verify what was saved",
     "check": "judge configuration, model, template and data without training",
+    "data": "convert data files: `data convert IN OUT`, CSV, JSON, JSONL, Parquet",
     "env": "show versions, hardware and what is missing or broken",
     "version": "print the version",
     "help": "explain a command, a key or an error code",

@@ -82,6 +82,12 @@ def _env(options: Options) -> int:
     return show_outcome(Outcome(result=result, warnings=collected_warnings()), wants_json=options.wants_json)
 
 
+def _data(options: Options) -> int:
+    job = import_by_name("tunesmith.jobs.data_convert")
+    result = job.run(job.ConvertRequest(**options.flags))
+    return show_outcome(Outcome(result=result, warnings=collected_warnings()), wants_json=options.wants_json)
+
+
 def _chat(options: Options) -> int:
     if options.wants_json:
         raise refusal("cli.json_refused", "chat is a conversation and has no JSON form.", "Leave --json out.")
@@ -146,6 +152,7 @@ _COMMANDS: Mapping[str, Callable[[Options], int]] = {
     "chat": _chat,
     "export": _job,
     "check": _check,
+    "data": _data,
     "env": _env,
     "version": _version,
     "help": _help,

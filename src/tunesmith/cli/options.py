@@ -3,21 +3,25 @@
 """Splits the words after a verb into the command's own options and the configuration's keys."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tunesmith.core.errors import refusal
 
 RUN_VERBS = ("train", "chat", "export", "check")
 _FLAGS = {"--json": "--json", "--config_only": "--config_only", "--config-only": "--config_only"}
 _HELP = ("-h", "--help")
+# Flags with a value of their own, and the verbs that have them.
+_FLAGS_OF: Mapping[str, tuple[str, ...]] = {
+    "data": ("source", "target", "overwrite", "allow_missing", "media_dir", "columns", "rename", "cells"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a command was asked: its file, if any, and the words that set keys."""
+    """What a command was asked: its file, if any, the words that set keys, and `flags` of its own by name."""
 
     verb: str
     file: Path | None = None
@@ -26,6 +30,7 @@ class Options:
     wants_json: bool = False
     wants_help: bool = False
     is_config_only: bool = False
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +42,8 @@ class _Parser(argparse.ArgumentParser):
 
 def read_options(verb: str, words: Sequence[str]) -> Options:
     """Read the words after a verb, or refuse."""
+    if verb not in RUN_VERBS and set(words) & set(_HELP):
+        return Options(verb=verb, wants_help=True)
     own, keys = split_words(words) if verb in RUN_VERBS else (list(words), [])
     asked = parser_of(verb).parse_args(own)
     return Options(
@@ -47,6 +54,7 @@ def read_options(verb: str, words: Sequence[str]) -> Options:
         wants_json=asked.json,
         wants_help=asked.help,
         is_config_only=verb == "check" and asked.config_only,
+        flags={name: getattr(asked, name) for name in _FLAGS_OF.get(verb, ())},
     )
 
 
@@ -64,7 +72,40 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--config_only", action="store_true", help="resolve the file; read neither model nor data")
     if verb == "help":
         parser.add_argument("topic", nargs="*", help="a command, a key, or an error code")
+    if verb == "data":
+        _add_data_flags(parser)
     return parser
+
+
+def _add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what `tunesmith data convert` takes."""
+    parser.add_argument("action", choices=("convert",), help="what to do with the data")
+    parser.add_argument("source", type=Path, help="file to read: csv, tsv, json, jsonl, parquet, …")
+    parser.add_argument("target", type=Path, help="file to write; its ending says which type")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+    parser.add_argument(
+        "--media_dir", "--media-dir", type=Path, metavar="DIR", help="folder of media paths; else the source's folder"
+    )
+    parser.add_argument(
+        "--allow_missing", "--allow-missing", action="store_true", help="convert although media files are missing"
+    )
+    parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="take these columns only")
+    parser.add_argument("--rename", type=_pairs, default={}, metavar="OLD=NEW,…", help="rename columns")
+    parser.add_argument(
+        "--cells", type=_pairs, default={}, metavar="COLUMN=KIND,…",
+        help="what cells of text hold: json (JSON text), absent or null (what an empty cell stands for), text",
+    )  # fmt: skip
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _names(text)]
+    if any(not name or not value for name, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of name=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:

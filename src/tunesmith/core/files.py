@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sha256_file(path: Path) -> str:
@@ -24,14 +25,25 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
     """Write a file through a temporary neighbour, flushed to disk, then renamed over the target."""
+    with write_stream_atomic(path) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def write_stream_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open temporary neighbour of a file; on success flush it and rename it over the target, else remove it.
+
+    Closing the stream inside the block is allowed: libraries do so with what they write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            yield stream
+            if not stream.closed:
+                stream.flush()
+                os.fsync(stream.fileno())
         temporary.chmod(shared_mode(0o666))
         temporary.replace(path)
     except BaseException:
