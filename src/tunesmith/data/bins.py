@@ -9,7 +9,7 @@ It knows nothing of seeds, steps or ranks.
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ Indices = npt.NDArray[np.int64]
 class RowGroups(Sequence[MicroBatch]):
     """Groups of row numbers in two flat arrays: group i is `rows[offsets[i] : offsets[i + 1]]`."""
 
-    rows: IntArray
+    rows: npt.NDArray[np.integer[Any]]
     offsets: Indices
 
     def __len__(self) -> int:
@@ -42,13 +42,7 @@ class RowGroups(Sequence[MicroBatch]):
         number = range(len(self))[index]
         return tuple(self.rows[self.offsets[number] : self.offsets[number + 1]].tolist())
 
-    def __eq__(self, other: object) -> bool:
-        """Compare all groups."""
-        if not isinstance(other, RowGroups):
-            return NotImplemented
-        return np.array_equal(self.rows, other.rows) and np.array_equal(self.offsets, other.offsets)
-
-    def take(self, groups: npt.NDArray[np.integer]) -> "RowGroups":
+    def take(self, groups: npt.NDArray[np.integer[Any]]) -> "RowGroups":
         """Give some groups in the order named."""
         sizes = np.diff(self.offsets)[groups]
         offsets = offsets_of(sizes)
@@ -66,14 +60,14 @@ class RowGroups(Sequence[MicroBatch]):
         return before[self.offsets[1:]] - before[self.offsets[:-1]]
 
 
-def offsets_of(sizes: npt.NDArray[np.integer]) -> Indices:
+def offsets_of(sizes: npt.NDArray[np.integer[Any]]) -> Indices:
     """Give the borders of consecutive spans of some sizes, from 0 on."""
     offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=offsets[1:])
     return offsets
 
 
-def single_rows(order: IntArray) -> RowGroups:
+def single_rows(order: npt.NDArray[np.integer[Any]]) -> RowGroups:
     """Make a group of each row."""
     return RowGroups(rows=order, offsets=np.arange(len(order) + 1, dtype=np.int64))
 

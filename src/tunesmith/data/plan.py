@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunesmith.core.types import IntArray, LayoutKind
-from tunesmith.data.bins import Indices, MicroBatch, RowGroups, group_rows, offsets_of, pack_rows, single_rows
-
+from tunesmith.data.bins import Indices, RowGroups, group_rows, offsets_of, pack_rows, single_rows
 
 # Steps are put together in blocks of about so many rows or bins, so that nothing but the result grows with the data.
 _BLOCK_UNITS = 1 << 16
@@ -81,7 +80,11 @@ def plan_epoch(lengths: IntArray, rules: PlanRules, *, epoch: int, rank: int = 0
 
 def num_units(lengths: IntArray, rules: PlanRules) -> int:
     """Count the rows, bins or padded groups of an epoch; the same in every epoch."""
-    return len(lengths) if rules.budget is None else len(_gathered(lengths, np.arange(len(lengths)), rules))
+    return (
+        len(lengths)
+        if rules.budget is None
+        else len(_gathered(lengths, np.arange(len(lengths), dtype=np.int32), rules))
+    )
 
 
 def _ordered_units(lengths: IntArray, rules: PlanRules, epoch: int) -> RowGroups:

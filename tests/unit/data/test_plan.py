@@ -99,7 +99,7 @@ def test_the_rows_of_a_step_do_not_depend_on_how_it_is_cut(values: list[int], ru
     lengths = lengths_of(values)
     rules = replace(rules, drop_last=False)
     cuts = CUTS
-    if rules.tokens_per_batch is not None or rules.layout == "padded" and rules.pack_tokens is not None:
+    if rules.tokens_per_batch is not None or (rules.layout == "padded" and rules.pack_tokens is not None):
         cuts = [cut for cut in CUTS if cut[0] == 1] + [(1, 6, 2), (1, 2, 6)]  # a micro-batch has a size of its own
     steps = [steps_of(lengths, cut_of(rules, *cut), epoch) for cut in cuts]
     assert all(each == steps[0] for each in steps)
