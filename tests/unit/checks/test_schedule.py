@@ -21,9 +21,14 @@ def schedule_of(num_rows: int, **keys: Any) -> Schedule:
 
 @pytest.mark.parametrize("num_rows", [1, 7, 8, 9, 24, 25])
 @pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (4, 2), (3, 3)])
-@pytest.mark.parametrize("options", [{}, {"dataloader_drop_last": True}, {"packing": True, "cutoff_len": 7}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"dataloader_drop_last": True}, {"packing": True, "cutoff_len": 7}, {"tokens_per_batch": 11, "cutoff_len": 7}],
+)
 def test_steps_are_those_of_the_plan(num_rows: int, batch: int, accumulation: int, options: dict[str, Any]) -> None:
     keys = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation, **options}
+    if "tokens_per_batch" in options:
+        del keys["per_device_train_batch_size"]
     context = context_of(["1 [2 3]"] * num_rows, **keys)
     assert context.train is not None and context.schedule is not None
     rules = PlanRules(
@@ -31,6 +36,7 @@ def test_steps_are_those_of_the_plan(num_rows: int, batch: int, accumulation: in
         batch_rows=batch,
         gradient_accumulation_steps=accumulation,
         pack_tokens=7 if "packing" in options else None,
+        tokens_per_batch=options.get("tokens_per_batch"),
         drop_last="dataloader_drop_last" in options,
     )
     plan = plan_epoch(context.train.lengths, rules, epoch=0)

@@ -66,10 +66,10 @@ def test_no_micro_batch_exceeds_its_budget(values: list[int], rules: PlanRules, 
 @given(st.lists(st.integers(1, 50), max_size=70), rules_strategy, st.integers(0, 3))
 def test_a_plan_depends_on_nothing_but_its_inputs(values: list[int], rules: PlanRules, epoch: int) -> None:
     lengths = lengths_of(values)
-    before = plan_epoch(lengths, rules, epoch=epoch)
+    before = list(plan_epoch(lengths, rules, epoch=epoch))
     np.random.default_rng(0).permutation(9)
     np.random.seed(epoch + 1)
-    assert plan_epoch(lengths.copy(), rules, epoch=epoch) == before
+    assert list(plan_epoch(lengths.copy(), rules, epoch=epoch)) == before
     units = num_units(lengths, rules)
     whole = rules.batch_units * rules.world_size
     steps = -(-(units // whole * whole if rules.drop_last else units) // rules.step_units)
@@ -125,7 +125,7 @@ def test_rows_of_like_length_share_padded_batches() -> None:
     batches = plan_epoch(lengths, rules, epoch=0)
     padded = sum(len(batch) * max(int(lengths[row]) for row in batch) for batch in batches)
     assert int(lengths.sum()) / padded > 0.95
-    assert batches != plan_epoch(lengths, rules, epoch=1)
+    assert list(batches) != list(plan_epoch(lengths, rules, epoch=1))
 
 
 def test_millions_of_rows_are_planned_at_once() -> None:
@@ -139,10 +139,10 @@ def test_millions_of_rows_are_planned_at_once() -> None:
 def test_order_follows_seed_and_epoch() -> None:
     lengths = np.full(40, 7, dtype=np.int32)
     rules = PlanRules(seed=1, batch_rows=4)
-    first = plan_epoch(lengths, rules, epoch=0)
-    assert first == plan_epoch(lengths, rules, epoch=0)
-    assert first != plan_epoch(lengths, rules, epoch=1)
-    assert first != plan_epoch(lengths, replace(rules, seed=2), epoch=0)
+    first = list(plan_epoch(lengths, rules, epoch=0))
+    assert first == list(plan_epoch(lengths, rules, epoch=0))
+    assert first != list(plan_epoch(lengths, rules, epoch=1))
+    assert first != list(plan_epoch(lengths, replace(rules, seed=2), epoch=0))
     in_order = plan_epoch(lengths, replace(rules, shuffle=False), epoch=1)
     assert [row for batch in in_order for row in batch] == list(range(40))
 
