@@ -6,66 +6,77 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.data.sources.base import Fault, Record, decode, readers, to_record
+from tunesmith.data.sources.base import Fault, Position, Reader, Record, Span, decode, readers, to_record
+from tunesmith.data.sources.json_list import JsonList, malformed
+from tunesmith.data.sources.lines import BOM, LineReader, is_blank
 
-_BOM = b"\xef\xbb\xbf"
-
-
-@readers.register("json")
-@readers.register("jsonl")
-def read_json(path: Path) -> Iterator[Record | Fault]:
-    """Read a list of objects, or else one object a line, in which blank lines are no records."""
-    return _read_list(path) if _starts_list(path) else _read_lines(path)
+# A file beyond this size is not read whole to find out that it is one object.
+_ONE_OBJECT_BYTES = 256 * 2**20
 
 
-def _starts_list(path: Path) -> bool:
+class JsonLines(LineReader):
+    """Reads one object a line."""
+
+    def parse(self, raw: bytes, row: int, line: int) -> Record | Fault:
+        """Parse a line."""
+        text = decode(raw, row=row, line=line)
+        if isinstance(text, Fault):
+            return text
+        try:
+            return to_record(row, json.loads(text), line)
+        except json.JSONDecodeError as error:
+            return malformed(error.msg, line=line, column=error.colno, row=row)
+
+
+class JsonFile(Reader):
+    """Reads a list of objects, or else one object a line, in which blank lines are no records."""
+
+    _lines, _list = JsonLines(), JsonList()
+
+    def cut(self, path: Path, start: Position, *, max_rows: int) -> Iterator[Span | Fault]:
+        """Cut a file between objects."""
+        first = _first_line(path)
+        if first.startswith(b"["):
+            yield from self._list.cut(path, start, max_rows=max_rows)
+        elif start == Position() and not _is_json(first) and (fault := _one_object(path)) is not None:
+            yield fault
+        else:
+            yield from self._lines.cut(path, start, max_rows=max_rows)
+
+    def read(self, path: Path, span: Span) -> Iterator[Record | Fault]:
+        """Read the objects of a span."""
+        reader = self._list if _first_line(path).startswith(b"[") else self._lines
+        yield from reader.read(path, span)
+
+
+def _first_line(path: Path) -> bytes:
+    """Give the first line that is not blank, cut off where it is very long."""
     with path.open("rb") as stream:
-        for line in stream:
-            text = line.removeprefix(_BOM).strip()
-            if text:
-                return text.startswith(b"[")
-    return False
+        for raw in iter(lambda: stream.readline(2**20), b""):
+            if not is_blank(raw):
+                return raw.removeprefix(BOM).strip()
+    return b""
 
 
-def _read_list(path: Path) -> Iterator[Record | Fault]:
-    text = decode(path.read_bytes())
-    if isinstance(text, Fault):
-        yield text
-        return
+def _is_json(line: bytes) -> bool:
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        yield _malformed(error, line=error.lineno)
-        return
-    for row, value in enumerate(values):
-        yield to_record(row, value)
-
-
-def _read_lines(path: Path) -> Iterator[Record | Fault]:
-    row = 0
-    with path.open("rb") as stream:
-        for line, raw in enumerate(stream, start=1):
-            if not raw.removeprefix(_BOM).strip():
-                continue
-            text = decode(raw, row=row, line=line)
-            entry = text if isinstance(text, Fault) else _parse_line(text, row, line)
-            if row == 0 and isinstance(entry, Fault) and _is_one_object(path):
-                yield _not_a_list(path)
-                return
-            yield entry
-            row += 1
-
-
-def _is_one_object(path: Path) -> bool:
-    """Say whether the whole file is one object, written over several lines."""
-    try:
-        return isinstance(json.loads(path.read_bytes()), dict)
+        json.loads(line)
     except ValueError:  # of JSON or of UTF-8
         return False
+    return True
 
 
-def _not_a_list(path: Path) -> Fault:
-    lists = [key for key, value in json.loads(path.read_bytes()).items() if isinstance(value, list)]
+def _one_object(path: Path) -> Fault | None:
+    """Say so when the whole file is one object, written over several lines."""
+    if path.stat().st_size > _ONE_OBJECT_BYTES:
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:  # of JSON or of UTF-8
+        return None
+    if not isinstance(content, dict):
+        return None
+    lists = [key for key, value in content.items() if isinstance(value, list)]
     found = f"; its member {lists[0]!r} is a list" if lists else ""
     return Fault(
         code="data.row_malformed",
@@ -75,18 +86,4 @@ def _not_a_list(path: Path) -> Fault:
     )
 
 
-def _parse_line(text: str, row: int, line: int) -> Record | Fault:
-    try:
-        return to_record(row, json.loads(text), line)
-    except json.JSONDecodeError as error:
-        return _malformed(error, line=line, row=row)
-
-
-def _malformed(error: json.JSONDecodeError, *, line: int, row: int | None = None) -> Fault:
-    return Fault(
-        code="data.json_malformed",
-        message=f"Line {line} is no valid JSON: {error.msg} at column {error.colno}.",
-        remedy="Correct the line; a .jsonl file has one whole object a line, a .json file one list of objects.",
-        row=row,
-        line=line,
-    )
+readers.register("json")(readers.register("jsonl")(JsonFile()))

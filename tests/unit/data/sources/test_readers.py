@@ -52,7 +52,7 @@ def test_rows_come_back(tmp_path: Path, suffix: str) -> None:
 
 
 def test_every_file_type_is_tested() -> None:
-    assert readers.names() == ["csv", "json", "jsonl", "parquet", "tsv", "txt"]
+    assert readers.names() == ["arrow", "csv", "json", "jsonl", "parquet", "tsv", "txt"]
 
 
 def test_text_lines_are_rows(tmp_path: Path) -> None:
