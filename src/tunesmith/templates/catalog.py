@@ -1,137 +1,147 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chat templates by name: `catalog.yaml` gives each one's text, as a `.jinja` file or as pieces of turns."""
+"""Chat templates by name: `catalog.yaml` gives the file of each one's text, the variables set before it, and its facts."""
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
 
-_PIECE = re.compile(r"\{(content|system|bos_token|eos_token)\}")
-_NAMES = {"content": "message.content"}
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_TOKEN = re.compile(r"\{(bos_token|eos_token)\}")
+# Texts that are single tokens in every vocabulary they are written for.
+_CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """A named template; `plain_markers` look like control tokens but are ordinary text in its models.
+    """A named template.
 
-    `tool_format` names how tools are written (tools/) where the template's text knows none itself.
+    `stops` are further tokens that end an answer when generating; with `ends_by_eos` eos is put behind the last answer,
+    as the layout writes no token there; `tool_format` names how tools are written (tools/) where the template's text
+    knows none itself; `plain_markers` look like control tokens but are ordinary text in its models; `has_own_system`
+    says that the default system message is the one of the model's own template; `note` and `differs` say where makers or
+    LLaMA-Factory write otherwise, `differs` what a user must know.
     """
 
     name: str
     source: str
-    plain_markers: tuple[str, ...] = ()
+    file: str
+    stops: tuple[str, ...] = ()
+    ends_by_eos: bool = False
     tool_format: str | None = None
+    tokens: tuple[str, ...] = ()
+    plain_markers: tuple[str, ...] = ()
+    default_system: str | None = None
+    has_own_system: bool = False
+    think: tuple[str, str] | None = None
+    media: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    differs: str = ""
+
+    def control_tokens(self) -> list[str]:
+        """List the texts of this template that must be single tokens of a vocabulary."""
+        written = [
+            token for token in _CONTROL.findall(_COMMENT.sub("", self.source)) if token not in self.plain_markers
+        ]
+        return list(dict.fromkeys([*self.tokens, *written]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """The named templates, the names still without one, and the tokens that matter to templates of any name."""
+    """The named templates, their further names, and the tokens that matter to templates of any name."""
 
     entries: Mapping[str, CatalogEntry]
-    pending: frozenset[str]
+    aliases: Mapping[str, str]
     kept_in_answers: tuple[str, ...]
     stops_between_turns: tuple[str, ...]
+    ended_by_eos: Mapping[str, Sequence[str]]
+
+    def find(self, name: str) -> CatalogEntry | None:
+        """Give the template of a name or alias."""
+        return self.entries.get(self.aliases.get(name, name))
+
+    def names(self) -> list[str]:
+        """List all names and aliases."""
+        return [*self.entries, *self.aliases]
+
+    def ends_by_eos(self, source: str) -> bool:
+        """Recognise by its text a template of a family whose answers end with the tokenizer's eos alone."""
+        return any(all(text in source for text in texts) for texts in self.ended_by_eos.values())
+
+    def fitting(self, vocabulary: set[str]) -> list[str]:
+        """List the templates whose control tokens a vocabulary has, the most specific first."""
+        written = {name: entry.control_tokens() for name, entry in self.entries.items()}
+        fitting = [name for name, tokens in written.items() if vocabulary.issuperset(tokens)]
+        return sorted(fitting, key=lambda name: (-len(written[name]), name))
 
 
 @cache
 def load_catalog() -> Catalog:
     """Read the catalog that comes with the package."""
-    folder = resources.files("tunesmith.templates")
-    table = yaml.safe_load(folder.joinpath("catalog.yaml").read_text(encoding="utf-8"))
-    entries = {name: _build_entry(name, given or {}) for name, given in table["templates"].items()}
+    table = yaml.safe_load(_read("catalog.yaml"))
     return Catalog(
-        entries=entries,
-        pending=frozenset(table["pending"]),
+        entries={name: _build_entry(name, table) for name in table["templates"]},
+        aliases=table["aliases"],
         kept_in_answers=tuple(table["kept_in_answers"]),
         stops_between_turns=tuple(table["stops_between_turns"]),
+        ended_by_eos=table["ended_by_eos"],
     )
 
 
-def _build_entry(name: str, given: Mapping[str, Any]) -> CatalogEntry:
-    if "file" in given:
-        folder = resources.files("tunesmith.templates").joinpath("jinja")
-        text = folder.joinpath(given["file"]).read_text(encoding="utf-8").rstrip("\n")
-        system = given.get("default_system")
-        source = f"{{%- set default_system = {_quoted(system)} %}}\n{text}" if system else text
-    else:
-        source = _from_pieces(name, given)
+def _build_entry(name: str, table: Mapping[str, Any]) -> CatalogEntry:
+    given = _inherited(name, table["templates"])
+    file = given["file"]
+    defaults = table["files"][file]
+    variables = {key: given.get(key, value) for key, value in defaults["variables"].items()}
+    texts = [_assignment(key, value) for key, value in variables.items()]
+    texts += [_read(f"jinja/{part}").rstrip("\n") for part in (defaults.get("uses"), file) if part]
+    think = variables.get("think")
     return CatalogEntry(
         name=name,
-        source=source,
+        source="\n".join(texts),
+        file=file,
+        stops=tuple(given.get("stops", ())),
+        ends_by_eos=given.get("ends_by_eos", False),
+        tool_format=given.get("tool_format", defaults.get("tool_format")),
+        tokens=tuple(given.get("tokens", ())),
         plain_markers=tuple(given.get("plain_markers", ())),
-        tool_format=given.get("tool_format"),
+        default_system=variables.get("default_system"),
+        has_own_system=given.get("system_from_own", False),
+        think=(think[0], think[1]) if think else None,
+        media=given.get("media", {}),
+        note=given.get("note", ""),
+        differs=given.get("differs", ""),
     )
 
 
-def _from_pieces(name: str, pieces: Mapping[str, Any]) -> str:
-    """Write the Jinja text of a template given by what stands around the content of each role."""
-    lines = [
-        "{%- if tools %}{{- raise_exception('The template " + name + " knows no tools.') }}{%- endif %}",
-        f"{{{{- {_expression(pieces.get('prefix', ''))} }}}}",
-        *_system_lines(pieces),
-        "{%- for message in loop_messages %}",
-        "    {%- if message.role == 'user' %}",
-        f"        {{{{- {_user_expression(pieces)} }}}}",
-        "    {%- elif message.role == 'assistant' %}",
-        "        {%- if message.tool_calls %}{{- raise_exception('The template "
-        + name
-        + " knows no tool calls.') }}{%- endif %}",
-        f"        {{{{- {_expression(pieces['prompt'] + pieces['assistant'])} }}}}",
-    ]
-    if "tool" in pieces:
-        lines += ["    {%- elif message.role == 'tool' %}", f"        {{{{- {_expression(pieces['tool'])} }}}}"]
-    lines += [
-        "    {%- else %}",
-        "        {{- raise_exception('The template " + name + " knows no role ' ~ message.role ~ ' here.') }}",
-        "    {%- endif %}",
-        "{%- endfor %}",
-        "{%- if add_generation_prompt %}",
-        f"    {{{{- {_expression(pieces['prompt'])} }}}}",
-        "{%- endif %}",
-    ]
-    return "\n".join(lines)
+def _inherited(name: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an entry's keys over those of the entry that it is like."""
+    given = dict(entries[name])
+    parent = given.pop("like", None)
+    return {**_inherited(parent, entries), **given} if parent is not None else given
 
 
-def _system_lines(pieces: Mapping[str, Any]) -> list[str]:
-    """Take the system message off the front; write it, or keep it for the first user turn."""
-    default = _quoted(pieces["default_system"]) if "default_system" in pieces else "none"
-    lines = [
-        "{%- if messages[0].role == 'system' %}",
-        "    {%- set system = messages[0].content %}",
-        "    {%- set loop_messages = messages[1:] %}",
-        "{%- else %}",
-        f"    {{%- set system = {default} %}}",
-        "    {%- set loop_messages = messages %}",
-        "{%- endif %}",
-    ]
-    system = pieces.get("system", "{content}").replace("{content}", "{system}")
-    if pieces.get("system_in_user", False):
-        lines.append(f"{{%- set opening = ({_expression(system)}) if system is not none else '' %}}")
-    else:
-        lines.append(f"{{%- if system is not none %}}{{{{- {_expression(system)} }}}}{{%- endif %}}")
-    return lines
+def _read(path: str) -> str:
+    return resources.files("tunesmith.templates").joinpath(path).read_text(encoding="utf-8")
 
 
-def _user_expression(pieces: Mapping[str, Any]) -> str:
-    expression = _expression(pieces["user"])
-    if pieces.get("system_in_user", False):
-        return expression.replace("message.content", "(opening if loop.first else '') ~ message.content")
-    return expression
+def _assignment(name: str, value: Any) -> str:
+    """Write a variable as Jinja; text around {content} becomes the pair of what stands before and after it."""
+    if isinstance(value, str) and "{content}" in value:
+        value = list(value.split("{content}"))
+    return f"{{%- set {name} = {_expression(value)} %}}"
 
 
-def _expression(piece: str) -> str:
-    """Turn a piece such as `<s>{content}{eos_token}` into a Jinja expression."""
-    parts = [part for part in enumerate(_PIECE.split(piece)) if part[0] % 2 or part[1]]
-    terms = [_NAMES.get(part, part) if number % 2 else _quoted(part) for number, part in parts]
-    return " ~ ".join(terms) or "''"
-
-
-def _quoted(text: str) -> str:
-    """Quote a text for Jinja, whose string literals know JSON's escapes."""
-    return json.dumps(text, ensure_ascii=False)
+def _expression(value: Any) -> str:
+    if isinstance(value, str):
+        parts = [(part, number % 2) for number, part in enumerate(_TOKEN.split(value)) if part or not value]
+        return " ~ ".join(part if is_token else json.dumps(part, ensure_ascii=False) for part, is_token in parts)
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(_expression(item) for item in value) + "]"
+    return {None: "none", True: "true", False: "false"}[value]
