@@ -7,7 +7,8 @@ choice, is an error.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tunesmith.core.errors import MAX_ROWS_SHOWN, Problem, TunesmithError, Where
@@ -28,9 +29,11 @@ class Reason:
 _LENGTHEN = "Raise cutoff_len, shorten the rows, or set length_policy: drop to train without them"
 
 NOT_SAMPLED = "not_sampled"
+HELD_OUT = "held_out"
 
 REASONS: dict[str, Reason] = {
     NOT_SAMPLED: Reason(text="left out by max_samples, num_samples or split", is_choice=True),
+    HELD_OUT: Reason(text="has the prompt or the long answer of an evaluation row (streaming)", is_choice=True),
     "too_long": Reason(text="longer than cutoff_len, dropped by length_policy: drop", is_choice=True),
     "answer_too_long": Reason(text="the trained tokens alone fill cutoff_len; answers are never cut", remedy=_LENGTHEN),
     "prompt_too_long": Reason(
@@ -90,6 +93,22 @@ class Ledger:
         """Drop a row that cannot be read, named by its error code."""
         self._broken.setdefault(code, Reason(text=f"broken, for example: {message}", remedy="Correct the rows"))
         self.record(split, row, "dropped", code)
+
+    def to_state(self) -> dict[str, Any]:
+        """Give everything as plain JSON values, for a ledger that goes on elsewhere."""
+        return {
+            "entered": [[*key, count] for key, count in self._entered.items()],
+            "groups": [[asdict(key), asdict(group)] for key, group in self._groups.items()],
+            "broken": {code: asdict(reason) for code, reason in self._broken.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `to_state` gave."""
+        self._entered = Counter({(split, dataset): count for split, dataset, count in state["entered"]})
+        self._groups = {
+            _Key(**key): _Group(count=group["count"], rows=list(group["rows"])) for key, group in state["groups"]
+        }
+        self._broken = {code: Reason(**reason) for code, reason in state["broken"].items()}
 
     def count(self, *outcomes: Outcome, split: str | None = None) -> int:
         """Count rows with one of some outcomes (all when none is named), of one split or of all."""
