@@ -3,16 +3,19 @@
 """The contract of a chat template: messages to token ids with a train mask, and token ids back to a message."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import Conversation, Message, Rendered
 
 # Where a template came from: the user's choice of a catalog name or file, a folder's frozen one, or the tokenizer.
 Origin = Literal["catalog", "file", "frozen", "tokenizer"]
+ReasoningPolicy = Literal["keep", "strip_history", "mask_empty", "never_train_injected"]
+# What becomes of text in messages that reads like a special token.
+SpecialText = Literal["escape", "error", "allow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +23,16 @@ class TrainPolicy:
     """What is trained. A message's own weight goes before these rules.
 
     `train_on_prompt` trains every token; `mask_history` only the last assistant turn. `default_system` is put before
-    conversations that have no system message.
+    conversations that have no system message. `reasoning` says what becomes of thoughts (reasoning.py), None takes
+    what the template renders; `without_reasoning` removes all of them. `loss_scale` names ms-swift's weights.
     """
 
     train_on_prompt: bool = False
     mask_history: bool = False
     default_system: str | None = None
+    reasoning: ReasoningPolicy | None = None
+    without_reasoning: bool = False
+    loss_scale: str | None = None
 
 
 class ChatTemplate(ABC):
@@ -63,8 +70,8 @@ class ChatTemplate(ABC):
         return [result if isinstance(result, TunesmithError) else (result,) for result in results]
 
     @abstractmethod
-    def parse(self, token_ids: Sequence[int]) -> Message:
-        """Turn generated ids, with or without stop token, into an assistant message."""
+    def parse(self, token_ids: Sequence[int], *, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
+        """Turn generated ids, with or without stop token, into an assistant message; `tools` type its calls' values."""
 
     @abstractmethod
     def stop_ids(self) -> tuple[int, ...]:

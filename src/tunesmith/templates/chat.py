@@ -5,21 +5,35 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.core.errors import refusal, warning
+from tunesmith.core.errors import refusal
 from tunesmith.core.names import nearest
-from tunesmith.core.report import emit_warning
-from tunesmith.templates.base import ChatTemplate, Origin
-from tunesmith.templates.catalog import load_catalog
+from tunesmith.templates.base import ChatTemplate, Origin, SpecialText
+from tunesmith.templates.catalog import CatalogEntry, load_catalog
 from tunesmith.templates.jinja_template import FACTS_FILE, FIXED_DATE, TEMPLATE_FILE, JinjaTemplate, TemplateFacts
 
 # Texts that are single tokens in every vocabulary they are written for.
 _CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
+_SUFFIXES = (".jinja", ".jinja2", ".j2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user sets about a template; None takes what a saved one was trained with, else the default.
+
+    `variables` are handed to the template, e.g. {"enable_thinking": False}.
+    """
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    special_text: SpecialText | None = None
+    tool_format: str | None = None
+    date: datetime | None = None
 
 
 def load_template(
@@ -28,12 +42,13 @@ def load_template(
     name: str | None = None,
     folder: Path | None = None,
     variables: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
 ) -> ChatTemplate:
     """Load the template called `name` (catalog name or .jinja path), else of `folder`, else of the tokenizer.
 
-    `variables` are handed to the template, e.g. {"enable_thinking": False}.
+    `variables` are a short form of settings that hold nothing else.
     """
-    given = dict(variables or {})
+    given = settings or Settings(variables=dict(variables or {}))
     if name is not None:
         return _load_named(tokenizer, name, given)
     if folder is not None and (folder / TEMPLATE_FILE).is_file():
@@ -65,7 +80,7 @@ def control_tokens_missing(template: ChatTemplate, tokenizer: PreTrainedTokenize
     """
     if template.origin == "tokenizer":
         return []
-    entry = load_catalog().entries.get(template.name)
+    entry = load_catalog().find(template.name)
     plain = set(entry.plain_markers) if entry is not None else set()
     known = {token.content for token in tokenizer.added_tokens_decoder.values()}
     written = dict.fromkeys(_CONTROL.findall(template.sample()))
@@ -73,70 +88,18 @@ def control_tokens_missing(template: ChatTemplate, tokenizer: PreTrainedTokenize
     return [token for token in written if token not in known | plain and token not in own]
 
 
-def _load_named(tokenizer: PreTrainedTokenizerBase, name: str, variables: dict[str, Any]) -> ChatTemplate:
-    catalog = load_catalog()
-    if name in catalog.entries:
-        return _build(catalog.entries[name].source, tokenizer, name, "catalog", variables)
-    if name.endswith((".jinja", ".jinja2", ".j2")):
-        return _build(_read(Path(name)), tokenizer, Path(name).stem, "file", variables)
-    own = own_source(tokenizer)
-    if name in catalog.pending and own is not None:
-        emit_warning(
-            warning(
-                "template.name_own",
-                f"The template {name!r} is not in the catalog yet; the model's own template is used.",
-                "Remove `template:` to silence this, or give the path of a .jinja file.",
-                key="template",
-            )
-        )
-        return _build(own, tokenizer, "own", "tokenizer", variables)
-    known = [*catalog.entries, *catalog.pending]
-    reason = "is not in the catalog yet" if name in catalog.pending else "is unknown"
-    raise refusal(
-        "template.name_unknown",
-        f"The chat template {name!r} {reason}." + nearest(name, known),
-        f"Set `template:` to {_candidates(tokenizer)}, to the path of a .jinja file, or leave it out to use the "
-        "model's own.",
-        key="template",
-    )
+def named_source(name: str) -> tuple[str, CatalogEntry | None]:
+    """Give the text of a catalog name or a .jinja file, and the catalog's entry; an unknown name is refused."""
+    if name.endswith(_SUFFIXES):
+        return read_template_file(Path(name)), None
+    entry = load_catalog().find(name)
+    if entry is None:
+        raise _unknown(name, "one of the catalog's names")
+    return entry.source, entry
 
 
-def _load_frozen(tokenizer: PreTrainedTokenizerBase, folder: Path, variables: dict[str, Any]) -> ChatTemplate:
-    """Load the template that was saved with an adapter or model, with the date and variables it was trained with."""
-    source = _read(folder / TEMPLATE_FILE)
-    facts: dict[str, Any] = {}
-    if (folder / FACTS_FILE).is_file():
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    own = own_source(tokenizer)
-    origin: Origin = "tokenizer" if own is not None and own.rstrip() == source.rstrip() else "frozen"
-    return _build(source, tokenizer, facts.get("name", "own"), origin, variables, frozen=facts)
-
-
-def _build(
-    source: str,
-    tokenizer: PreTrainedTokenizerBase,
-    name: str,
-    origin: Origin,
-    variables: dict[str, Any],
-    *,
-    frozen: Mapping[str, Any] | None = None,
-) -> ChatTemplate:
-    """Build a template; one that was saved keeps the date, variables and splitting it was trained with."""
-    catalog = load_catalog()
-    saved = frozen or {}
-    facts = TemplateFacts(
-        name=name,
-        origin=origin,
-        date=datetime.fromisoformat(saved["date"]) if "date" in saved else FIXED_DATE,
-        variables={**saved.get("variables", {}), **variables},
-        kept_in_answers=catalog.kept_in_answers,
-        implicit_stops=catalog.stops_between_turns,
-        split_answers=saved.get("split_answers", origin == "catalog"),
-    )
-    return JinjaTemplate(source, tokenizer, facts)
-
-
-def _read(path: Path) -> str:
+def read_template_file(path: Path) -> str:
+    """Read a template's text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -149,12 +112,79 @@ def _read(path: Path) -> str:
         ) from error
 
 
+def _load_named(tokenizer: PreTrainedTokenizerBase, name: str, settings: Settings) -> ChatTemplate:
+    if not name.endswith(_SUFFIXES) and load_catalog().find(name) is None:
+        raise _unknown(name, _candidates(tokenizer))
+    source, entry = named_source(name)
+    if entry is not None:
+        return _build(source, tokenizer, name, "catalog", settings)
+    return _build(source, tokenizer, Path(name).stem, "file", settings)
+
+
+def _unknown(name: str, candidates: str) -> Exception:
+    return refusal(
+        "template.name_unknown",
+        f"The chat template {name!r} is unknown." + nearest(name, load_catalog().names()),
+        f"Set `template:` to {candidates}, to the path of a .jinja file, or leave it out to use the model's own.",
+        key="template",
+    )
+
+
+def _load_frozen(tokenizer: PreTrainedTokenizerBase, folder: Path, settings: Settings) -> ChatTemplate:
+    """Load the template that was saved with an adapter or model, with the date and variables it was trained with."""
+    source = read_template_file(folder / TEMPLATE_FILE)
+    facts: dict[str, Any] = {}
+    if (folder / FACTS_FILE).is_file():
+        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    own = own_source(tokenizer)
+    origin: Origin = "tokenizer" if own is not None and own.rstrip() == source.rstrip() else "frozen"
+    return _build(source, tokenizer, facts.get("name", "own"), origin, settings, frozen=facts)
+
+
+def _build(
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    origin: Origin,
+    settings: Settings,
+    *,
+    frozen: Mapping[str, Any] | None = None,
+) -> ChatTemplate:
+    """Build a template; what was saved with one stands before the catalog's facts and behind the user's settings."""
+    saved = frozen or {}
+    known = _known_facts(source, name, origin, tokenizer)
+    kept = {key: tuple(saved[key]) for key in ("implicit_stops", "stops") if key in saved}
+    tool_format = settings.tool_format or saved.get("tool_format", known.pop("tool_format"))
+    facts = TemplateFacts(
+        name=name,
+        origin=origin,
+        date=settings.date or (datetime.fromisoformat(saved["date"]) if "date" in saved else FIXED_DATE),
+        variables={**saved.get("variables", {}), **settings.variables},
+        kept_in_answers=load_catalog().kept_in_answers,
+        split_answers=saved.get("split_answers", origin == "catalog"),
+        special_text=settings.special_text or saved.get("special_text", "escape"),
+        tool_format=tool_format,
+        is_tool_format_forced=settings.tool_format is not None or saved.get("is_tool_format_forced", False),
+        **{**known, **kept},
+    )
+    return JinjaTemplate(source, tokenizer, facts)
+
+
+def _known_facts(source: str, name: str, origin: Origin, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Give what the catalog knows of a template, by its name or by its text."""
+    catalog = load_catalog()
+    entry = catalog.find(name) if origin in ("catalog", "frozen") else None
+    ends_by_eos = catalog.ends_by_eos(source) or (entry is not None and entry.ends_by_eos)
+    eos = tokenizer.eos_token
+    return {
+        "stops": entry.stops if entry is not None else (),
+        "implicit_stops": catalog.stops_between_turns,
+        "final_stop": eos if ends_by_eos and isinstance(eos, str) else None,
+        "tool_format": entry.tool_format if entry is not None else None,
+    }
+
+
 def _candidates(tokenizer: PreTrainedTokenizerBase) -> str:
     """Name the catalog's templates whose control tokens this vocabulary has, the most specific first."""
     known = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    fitting: list[tuple[int, str]] = []
-    for name, entry in load_catalog().entries.items():
-        written = set(_CONTROL.findall(entry.source)) - set(entry.plain_markers)
-        if written <= known:
-            fitting.append((-len(written), name))
-    return "one of " + ", ".join(name for _, name in sorted(fitting)[:6])
+    return "one of " + ", ".join(load_catalog().fitting(known)[:6])

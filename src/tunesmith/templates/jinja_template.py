@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,21 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.files import write_text_atomic
-from tunesmith.core.types import Conversation, FloatArray, Message, Rendered
-from tunesmith.templates.base import ChatTemplate, Origin, TrainPolicy
+from tunesmith.core.types import Conversation, Message, Rendered, Role
+from tunesmith.templates.base import ChatTemplate, Origin, SpecialText, TrainPolicy
+from tunesmith.templates.drafts import Draft
 from tunesmith.templates.encoder import Encoded, TextEncoder, added_tokens
-from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, to_dialogue, to_tools
+from tunesmith.templates.habits import Habits, typed
+from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, hide_all, to_dialogue
 from tunesmith.templates.parsing import parse_answer
+from tunesmith.templates.reasoning import apply_reasoning
+from tunesmith.templates.samples import Sample, plan_samples
 from tunesmith.templates.sandbox import CompiledTemplate
-from tunesmith.templates.skeleton import FoundTurns, TurnFinder
-from tunesmith.templates.turns import CHANGED, PROBE_TOOL, TurnLocator, probe_call, without_marks
+from tunesmith.templates.skeleton import TurnFinder
+from tunesmith.templates.tool_text import write_tools
+from tunesmith.templates.tools.base import ToolFormat, WritingFormat, tool_formats, types_of
+from tunesmith.templates.turns import OpenStops, TurnLocator, without_marks
+from tunesmith.templates.weights import token_weights, turn_weights
 
 TEMPLATE_FILE = "chat_template.jinja"
 FACTS_FILE = "tunesmith_template.json"
@@ -37,10 +43,13 @@ FIXED_DATE = datetime(2025, 1, 1)
 class TemplateFacts:
     """What goes with a template's text: its name, the date it prints, its variables and known stop tokens.
 
-    `kept_in_answers` are special tokens that stay tokens in assistant content; `implicit_stops` are headers of the next
-    turn that end an answer where the template writes no stop. With `split_answers` no token reaches across the start of
-    an answer, so that training continues exactly the prompt that is served; without it ids are always those of
-    `apply_chat_template`.
+    `kept_in_answers` are special tokens that stay tokens in assistant content. `implicit_stops` are headers of the next
+    turn that end an answer where the template writes no stop; `final_stop` is put behind the last answer where there is
+    no such header either; `stops` are further tokens that end an answer when generating. With `split_answers` no token
+    reaches across the start of an answer, so that training continues exactly the prompt that is served; without it ids
+    are always those of `apply_chat_template`. `special_text` says what becomes of text that reads like a special token.
+    `tool_format` names how tools are written into texts: always when `is_tool_format_forced`, else where the template
+    knows none.
     """
 
     name: str
@@ -49,22 +58,12 @@ class TemplateFacts:
     variables: Mapping[str, Any] = field(default_factory=dict)
     kept_in_answers: tuple[str, ...] = ()
     implicit_stops: tuple[str, ...] = ()
+    final_stop: str | None = None
+    stops: tuple[str, ...] = ()
     split_answers: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Draft:
-    """A rendering before it is tokenised."""
-
-    conversation: Conversation
-    text: EscapedText
-    found: FoundTurns | None
-    offset: int
-    is_prompt: bool
-
-    def starts(self) -> list[int]:
-        """Give where answers start in the text."""
-        return [self.text.position(turn.start) for turn in self.found.located.turns] if self.found else []
+    special_text: SpecialText = "escape"
+    tool_format: str | None = None
+    is_tool_format_forced: bool = False
 
 
 class JinjaTemplate(ChatTemplate):
@@ -83,15 +82,16 @@ class JinjaTemplate(ChatTemplate):
         self._locator = TurnLocator(
             self._render_dialogue,
             controls=_any_of([*self._added_ids]),
-            implicit_stops=facts.implicit_stops,
+            stops=OpenStops(between=facts.implicit_stops, final=facts.final_stop),
             kept=facts.kept_in_answers,
         )
+        self.habits = Habits(self._render_plain, self._locator)
         self.finder = TurnFinder(self._locator)
         # Tokens that a person's text must not become: those marked special, and those that frame plain turns.
         frame = set(self._locator.controls.findall(self.sample())) - set(facts.kept_in_answers)
         protected = [content for _, content, is_special in added if is_special or content in frame]
         self._encoder = TextEncoder(tokenizer, protected)
-        self._escaper = Escaper(protected, facts.kept_in_answers)
+        self._escaper = Escaper(protected, facts.kept_in_answers, facts.special_text)
 
     def __reduce__(self) -> tuple[type["JinjaTemplate"], tuple[str, PreTrainedTokenizerBase, TemplateFacts]]:
         """Pickle as what it was built from: compiled templates cannot be sent to other processes."""
@@ -117,7 +117,7 @@ class JinjaTemplate(ChatTemplate):
     ) -> list[Rendered | TunesmithError]:
         rules = policy or TrainPolicy()
         results: list[Rendered | TunesmithError | None] = [None] * len(conversations)
-        drafts: list[tuple[int, _Draft]] = []
+        drafts: list[tuple[int, Draft]] = []
         for index, conversation in enumerate(conversations):
             try:
                 drafts.append((index, self._draft(conversation, rules, add_generation_prompt)))
@@ -127,19 +127,39 @@ class JinjaTemplate(ChatTemplate):
             results[index] = self._finish(*self._split(draft, encoded), rules)
         return [result for result in results if result is not None]
 
+    def render_samples(
+        self, conversations: Sequence[Conversation], *, policy: TrainPolicy
+    ) -> list[tuple[Rendered, ...] | TunesmithError]:
+        """Render conversations for training; under `keep` a template that rewrites earlier turns gives several each."""
+        if policy.reasoning != "keep":
+            return super().render_samples(conversations, policy=policy)
+        results: list[tuple[Rendered, ...] | TunesmithError] = []
+        for conversation in conversations:
+            try:
+                parts = self._cut_into_samples(conversation, policy)
+                results.append(tuple(_with_thoughts(self.render(part, policy=policy), part) for part in parts))
+            except TunesmithError as error:
+                results.append(error)
+        return results
+
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
         """Render dictionaries to text exactly as `apply_chat_template(tokenize=False)` does, nothing escaped."""
         aliased = [_with_thinking(message) for message in messages]
         values = {"add_generation_prompt": False, **self._variables, **variables}
         return without_marks(self._compiled.render({**values, "messages": aliased, "tools": tools, "documents": None}))
 
-    def parse(self, token_ids: Sequence[int]) -> Message:
+    def encode_raw(self, text: str) -> list[int]:
+        """Tokenise a rendered text as `apply_chat_template` does, nothing escaped."""
+        ids: list[int] = self._encoder.encode(EscapedText(text=text)).ids.tolist()
+        return ids
+
+    def parse(self, token_ids: Sequence[int], *, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
         ids = list(token_ids)
         stops = set(self.stop_ids())
         if ids and ids[-1] in stops:
             ids.pop()
-        message = parse_answer(self.decode(ids))
-        lead, tail = self._frame
+        message = parse_answer(self.decode(ids), self._tool_format, types_of(tools))
+        lead, tail = self.habits.frame
         content = message.content.removeprefix(lead).removesuffix(tail) if lead or tail else message.content
         return replace(message, content=content)
 
@@ -177,88 +197,111 @@ class JinjaTemplate(ChatTemplate):
         names = list(self._locator.explicit_stops())
         implicit = self._locator.implicit_stop()
         if implicit is not None:
-            names += [implicit, *(name for name in self.facts.implicit_stops if name in self._added_ids)]
-        ids = [self._added_ids[name] for name in names]
+            names += [implicit, *self.facts.implicit_stops]
+        names += [*([self.facts.final_stop] if self.facts.final_stop else []), *self.facts.stops]
+        ids = [self._added_ids[name] for name in names if name in self._added_ids]
         eos = self._tokenizer.eos_token_id
         return tuple(dict.fromkeys([*ids, *([eos] if isinstance(eos, int) else [])]))
 
     @cached_property
-    def _frame(self) -> tuple[str, str]:
-        """White space that the template itself writes around an answer's content."""
-        dialogue = [{"role": "user", "content": "?"}, {"role": "assistant", "content": CHANGED}]
-        try:
-            located = self._locator.locate(dialogue, None)
-        except TunesmithError:
-            return "", ""
-        turn = located.turns[0]
-        before, _, after = located.text[turn.start : turn.end].partition(CHANGED)
-        tail = self._locator.controls.split(after)[0]
-        return (before if not before.strip() else ""), (tail if not tail.strip() else "")
+    def _writing_format(self) -> WritingFormat | None:
+        """How tools are written into texts, or None where the template writes them itself."""
+        name = self.facts.tool_format
+        knows_tools = self.habits.call_style is not None and self.habits.renders_tools
+        if name is None or (knows_tools and not self.facts.is_tool_format_forced):
+            return None
+        written_as = tool_formats.get(name)()
+        if not isinstance(written_as, WritingFormat):
+            raise refusal(
+                "template.tool_format_unwritable",
+                f"The tool format {name!r} is only read: no template without tools of its own is written in it.",
+                "Choose the model's own template, or another `tool_format`.",
+                key="tool_format",
+            )
+        return written_as
 
     @cached_property
-    def _content_is_typed(self) -> bool:
-        """Find by trying whether the template wants contents as lists of typed blocks."""
-        system = {"role": "system", "content": CHANGED}
-        user = {"role": "user", "content": CHANGED}
-        for dialogue in ([system, user], [user]):
-            for is_typed in (False, True):
-                if self._try_contents(dialogue, is_typed):
-                    return is_typed
-        return False
+    def _tool_format(self) -> ToolFormat | None:
+        return self._writing_format or self.habits.tool_format
 
-    @cached_property
-    def _call_style(self) -> CallStyle | None:
-        """Find by trying how the template wants turns that only call tools; None when it does not render calls."""
-        for empty, tools in product(("", None), (None, [PROBE_TOOL])):
-            for arguments in ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}'):
-                answer = {"role": "assistant", "content": empty, "tool_calls": [probe_call(arguments)]}
-                text = self._locator.try_render([{"role": "user", "content": "?"}, answer], tools, False)
-                if text is not None and CHANGED in text and f"{{'a': '{CHANGED}'}}" not in text:
-                    return CallStyle(empty_content=empty, takes_objects=isinstance(arguments, dict))
-        return None
-
-    def _try_contents(self, dialogue: Dialogue, is_typed: bool) -> bool:
-        messages = [_typed(message) for message in dialogue] if is_typed else dialogue
-        try:
-            text = self._compiled.render({**self._variables, **_inputs(messages, None, True)})
-        except TunesmithError:
-            return False
-        return text.count(CHANGED) == len(dialogue)
+    def _render_plain(self, messages: Dialogue, tools: list[Any] | None, is_prompt: bool) -> str:
+        inputs = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": is_prompt}
+        return self._compiled.render({**self._variables, **inputs})
 
     def _render_dialogue(self, dialogue: Dialogue, tools: list[Any] | None, is_prompt: bool) -> str:
-        messages = [_typed(message) for message in dialogue] if self._content_is_typed else dialogue
-        return self._compiled.render({**self._variables, **_inputs(messages, tools, is_prompt)})
+        messages = [typed(message) for message in dialogue] if self.habits.content_is_typed else dialogue
+        return self._render_plain(messages, tools, is_prompt)
 
-    def _draft(self, conversation: Conversation, policy: TrainPolicy, is_prompt: bool) -> _Draft:
-        dialogue = to_dialogue(
-            conversation, self._escaper, default_system=policy.default_system, call_style=self._style_for(conversation)
-        )
-        tools = to_tools(conversation, self._escaper)
+    def _rendered_form(self, conversation: Conversation, policy: TrainPolicy) -> tuple[Conversation, int]:
+        """Give the conversation as it is rendered, and how many messages were put in front."""
+        form = apply_reasoning(conversation, policy)
+        has_system = bool(form.messages) and form.messages[0].role == "system"
+        if policy.default_system and form.messages and not has_system:
+            system = Message(role="system", content=policy.default_system)
+            form = replace(form, messages=(system, *form.messages))
+        form = hide_all(form, self._escaper)
+        if self.facts.tool_format is not None and self._writing_format is not None:
+            form = write_tools(form, self._writing_format, has_tool_role=self.habits.has_tool_role)
+        return form, len(form.messages) - len(conversation.messages)
+
+    def _draft(self, conversation: Conversation, policy: TrainPolicy, is_prompt: bool) -> Draft:
+        form, offset = self._rendered_form(conversation, policy)
+        dialogue, tools = to_dialogue(form.messages, self._style_for(form)), list(form.tools) or None
         needs_turns = not is_prompt or (self.facts.split_answers and any(m["role"] == "assistant" for m in dialogue))
-        found = self.finder.find(dialogue, tools) if needs_turns else None
-        prompt = without_marks(self._render_dialogue(dialogue, tools, True)) if is_prompt else None
-        return _Draft(
-            conversation=conversation,
-            text=self._escaper.reveal(prompt if prompt is not None else found.located.text if found else ""),
-            found=found,
-            offset=len(dialogue) - len(conversation.messages),
-            is_prompt=is_prompt,
+        try:
+            found = self.finder.find(dialogue, tools) if needs_turns else None
+            prompt = without_marks(self._render_dialogue(dialogue, tools, True)) if is_prompt else None
+        except TunesmithError as error:
+            raise self._explained(error, form.messages[0].role) from error
+        text = self._escaper.reveal(prompt if prompt is not None else found.located.text if found else "")
+        return Draft(
+            source=conversation, messages=form.messages, text=text, found=found, offset=offset, is_prompt=is_prompt
         )
+
+    def _explained(self, error: TunesmithError, first_role: Role) -> TunesmithError:
+        """Say that it is the system message which a template refuses, where it is."""
+        problem = error.problems[0]
+        if problem.code != "template.conversation_refused" or first_role != "system" or self.habits.takes_system:
+            return error
+        return refusal(
+            problem.code,
+            f"{problem.message} This template takes no system message.",
+            "Leave out the system messages and `default_system`, or choose another template with `template:`.",
+        )
+
+    def _cut_into_samples(self, conversation: Conversation, policy: TrainPolicy) -> list[Conversation]:
+        form, offset = self._rendered_form(conversation, policy)
+        dialogue, tools = to_dialogue(form.messages, self._style_for(form)), list(form.tools) or None
+        answers = [index for index, message in enumerate(form.messages) if message.role == "assistant"]
+        weights = dict(zip(answers, turn_weights(form.messages, answers, policy), strict=True))
+
+        def render(index: int) -> tuple[str, int]:
+            located = self.finder.find(dialogue[: index + 1], tools).located
+            last = located.turns[-1]
+            return located.text + (last.appended or ""), last.end + len(last.appended or "")
+
+        trained = [index for index in answers if weights[index]]
+        if len(trained) < 2:
+            return [conversation]
+        samples = plan_samples(trained, len(form.messages), render)
+        return [_sample_of(conversation, sample, offset, weights) for sample in samples]
 
     def _style_for(self, conversation: Conversation) -> CallStyle:
         if not any(message.tool_calls for message in conversation.messages):
             return CallStyle()
-        if self._call_style is None:
+        style = self.habits.call_style
+        if style is None:
             raise refusal(
                 "template.answer_dropped",
                 "The chat template does not render tool calls, so a turn that calls a tool would be trained empty.",
-                "Choose a template that knows tools, or write the calls into the content.",
+                "Set `tool_format` to write tools into the text, choose a template that knows tools, or write the "
+                "calls into the content.",
             )
-        return self._call_style
+        return style
 
     def _encode_drafts(
-        self, drafts: list[tuple[int, _Draft]], results: list[Rendered | TunesmithError | None]
-    ) -> list[tuple[int, _Draft, Encoded]]:
+        self, drafts: list[tuple[int, Draft]], results: list[Rendered | TunesmithError | None]
+    ) -> list[tuple[int, Draft, Encoded]]:
         try:
             encoded = self._encoder.encode_many([draft.text for _, draft in drafts])
             return [(index, draft, item) for (index, draft), item in zip(drafts, encoded, strict=True)]
@@ -271,7 +314,7 @@ class JinjaTemplate(ChatTemplate):
                     results[index] = error
             return done
 
-    def _split(self, draft: _Draft, encoded: Encoded) -> tuple[_Draft, Encoded]:
+    def _split(self, draft: Draft, encoded: Encoded) -> tuple[Draft, Encoded]:
         """Encode once more with breaks where a token reaches from a header into an answer."""
         if not self.facts.split_answers:
             return draft, encoded
@@ -281,48 +324,46 @@ class JinjaTemplate(ChatTemplate):
         split = replace(draft, text=replace(draft.text, breaks=breaks))
         return split, self._encoder.encode(split.text)
 
-    def _finish(self, draft: _Draft, encoded: Encoded, policy: TrainPolicy) -> Rendered:
-        ids = encoded.ids
-        if draft.is_prompt or draft.found is None:
-            return Rendered(text=draft.text.text, input_ids=ids, weights=np.zeros(len(ids), dtype=np.float32))
-        turns = draft.found.located.turns
-        weights = np.full(len(ids), 1.0 if policy.train_on_prompt else 0.0, dtype=np.float32)
-        text = draft.text.text
-        for number, turn in enumerate(turns):
-            own = draft.conversation.messages[turn.message - draft.offset].weight
-            weight = own if own is not None else 0.0 if policy.mask_history and number < len(turns) - 1 else 1.0
-            start, end = (encoded.index_at(draft.text.position(place)) for place in (turn.start, turn.end))
-            weights[start:end] = weight
-            if turn.appended is not None:
-                ids, weights = self._append(ids, weights, turn.appended, weight)
-                text += turn.appended
-        return Rendered(text=text, input_ids=ids, weights=weights, notes=_notes(draft, encoded))
-
-    def _append(
-        self, ids: np.ndarray[Any, np.dtype[np.int32]], weights: FloatArray, stop: str, weight: float
-    ) -> tuple[np.ndarray[Any, np.dtype[np.int32]], FloatArray]:
-        stop_id = self._added_ids[stop]
-        return np.append(ids, np.int32(stop_id)), np.append(weights, np.float32(weight))
+    def _finish(self, draft: Draft, encoded: Encoded, policy: TrainPolicy) -> Rendered:
+        ids, text = encoded.ids, draft.text.text
+        renders_tools = not draft.source.tools or self._writing_format is not None or self.habits.renders_tools
+        notes = draft.notes(encoded, renders_tools=renders_tools)
+        if draft.is_prompt:
+            return Rendered(text=text, input_ids=ids, weights=np.zeros(len(ids), dtype=np.float32), notes=notes)
+        answers = draft.answers(self._locator.stops())
+        weights = token_weights(draft.messages, answers, encoded, text, policy)
+        appended = draft.turns()[-1].appended if draft.turns() else None
+        if appended is not None:
+            own = turn_weights(draft.messages, [answer.message for answer in answers], policy)[-1]
+            ids = np.append(ids, np.int32(self._added_ids[appended]))
+            weights = np.append(weights, np.float32(own))
+            text += appended
+        return Rendered(text=text, input_ids=ids, weights=weights, notes=notes)
 
 
-def _notes(draft: _Draft, encoded: Encoded) -> tuple[str, ...]:
-    assert draft.found is not None
-    messages = draft.conversation.messages
-    dropped = [index - draft.offset for index in draft.found.dropped if index >= draft.offset]
-    melted = [number for number, place in enumerate(draft.starts()) if encoded.is_inside_token(place)]
-    return (
-        *(f"The template does not render message {index} ({messages[index].role})." for index in dropped),
-        *(f"The start of answer {number} is one token with its header and is not trained." for number in melted),
-    )
+def _sample_of(conversation: Conversation, sample: Sample, offset: int, weights: Mapping[int, float]) -> Conversation:
+    """Cut a conversation after a sample's last answer and train only the sample's answers."""
+    messages = [
+        replace(message, weight=weights[index] if index in sample.answers else 0.0)
+        if message.role == "assistant"
+        else message
+        for index, message in enumerate(conversation.messages[: sample.end - offset], start=offset)
+    ]
+    return replace(conversation, messages=tuple(messages))
 
 
-def _inputs(messages: Dialogue, tools: list[Any] | None, is_prompt: bool) -> dict[str, Any]:
-    return {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": is_prompt}
-
-
-def _typed(message: Mapping[str, Any]) -> dict[str, Any]:
-    content = message["content"]
-    return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else dict(message)
+def _with_thoughts(rendered: Rendered, conversation: Conversation) -> Rendered:
+    """Refuse a sample that does not show the thoughts of an answer which it trains."""
+    for index, message in enumerate(conversation.messages):
+        thoughts = (message.reasoning or "").strip()
+        if message.role == "assistant" and message.weight != 0 and thoughts not in rendered.text:
+            raise refusal(
+                "template.reasoning_dropped",
+                f"reasoning_policy: keep, but the chat template does not render the reasoning of message {index}.",
+                "Choose a template that renders reasoning, or leave reasoning_policy out to train what is rendered.",
+                key="reasoning_policy",
+            )
+    return rendered
 
 
 def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.types import Conversation, Message, ToolCall
+from tunesmith.templates.base import SpecialText
 
 ESCAPE = "\ufdd3"
 _FIRST_INDEX = 0xF0000
@@ -57,8 +58,14 @@ class EscapedText:
 class Escaper:
     """Replaces special-token text in contents by placeholders, and puts it back after rendering."""
 
-    def __init__(self, special_tokens: Sequence[str], kept_in_answers: Sequence[str]) -> None:
-        """`kept_in_answers` are reasoning and tool markers that stay tokens in assistant turns."""
+    def __init__(
+        self, special_tokens: Sequence[str], kept_in_answers: Sequence[str], mode: SpecialText = "escape"
+    ) -> None:
+        """`kept_in_answers` are reasoning and tool markers that stay tokens in assistant turns.
+
+        In the mode `error` such text is refused, with `allow` it becomes the token that it reads like.
+        """
+        self._mode = mode
         self._tokens = sorted(special_tokens, key=lambda token: (-len(token), token))
         self._index = {token: index for index, token in enumerate(self._tokens)}
         kept = set(kept_in_answers)
@@ -107,6 +114,15 @@ class Escaper:
                 "A message contains a Unicode noncharacter between U+FDD0 and U+FDEF, which no text should hold.",
                 "Remove these characters from the data.",
             )
+        if self._mode == "allow":
+            return text
+        if self._mode == "error" and (found := pattern.search(text)):
+            raise refusal(
+                "template.special_text_found",
+                f"A message contains {found.group()!r}, which is a control token of this vocabulary.",
+                "Remove it from the data, or set `special_tokens_in_content: escape` to train it as plain text.",
+                key="special_tokens_in_content",
+            )
         return pattern.sub(lambda match: ESCAPE + chr(_FIRST_INDEX + self._index[match.group()]), text)
 
     def _original(self, match: re.Match[str]) -> str:
@@ -117,56 +133,68 @@ class Escaper:
         return json.dumps(self._tokens[ord(character) - _FIRST_INDEX])[1:-1]
 
 
-def to_dialogue(
-    conversation: Conversation, escaper: Escaper, *, default_system: str | None, call_style: CallStyle
-) -> Dialogue:
-    """Write a conversation as the dictionaries that `apply_chat_template` takes, contents escaped."""
-    messages = conversation.messages
-    if not messages:
+def hide_all(conversation: Conversation, escaper: Escaper) -> Conversation:
+    """Escape all texts of a conversation and its tools."""
+    if not conversation.messages:
         raise refusal(
             "template.conversation_empty", "A conversation has no messages.", "Remove the row or give it messages."
         )
-    if default_system and messages[0].role != "system":
-        messages = (Message(role="system", content=default_system), *messages)
+    return Conversation(
+        messages=tuple(_hidden(message, escaper) for message in conversation.messages),
+        tools=tuple(escaper.hide(tool) for tool in conversation.tools),
+    )
+
+
+def to_dialogue(messages: Sequence[Message], call_style: CallStyle) -> Dialogue:
+    """Write messages as the dictionaries that `apply_chat_template` takes."""
     call_ids: list[str] = []
     dialogue: Dialogue = []
     for message in messages:
-        entry = _to_dict(message, escaper, call_style)
+        entry = _to_dict(message, call_style)
         if message.role == "assistant":
             call_ids = [call.call_id for call in message.tool_calls if call.call_id is not None]
         elif message.role == "tool" and call_ids:
             # A result carries no id of its own: results answer the calls of the turn before in their order.
-            entry["tool_call_id"] = escaper.hide(call_ids.pop(0))
+            entry["tool_call_id"] = call_ids.pop(0)
         dialogue.append(entry)
     return dialogue
 
 
-def to_tools(conversation: Conversation, escaper: Escaper) -> list[Any] | None:
-    """Give the tool descriptions, escaped, or None when there are none."""
-    return [escaper.hide(tool) for tool in conversation.tools] if conversation.tools else None
-
-
-def _to_dict(message: Message, escaper: Escaper, call_style: CallStyle) -> dict[str, Any]:
+def _hidden(message: Message, escaper: Escaper) -> Message:
     is_answer = message.role == "assistant"
-    entry: dict[str, Any] = {"role": message.role, "content": escaper.hide(message.content, is_answer=is_answer)}
+    return Message(
+        role=message.role,
+        content=escaper.hide(message.content, is_answer=is_answer),
+        reasoning=escaper.hide(message.reasoning, is_answer=is_answer),
+        tool_calls=tuple(_hidden_call(call, escaper) for call in message.tool_calls),
+        name=escaper.hide(message.name),
+        weight=message.weight,
+    )
+
+
+def _hidden_call(call: ToolCall, escaper: Escaper) -> ToolCall:
+    arguments = escaper.hide(call.arguments)
+    return ToolCall(name=escaper.hide(call.name), arguments=arguments, call_id=escaper.hide(call.call_id))
+
+
+def _to_dict(message: Message, call_style: CallStyle) -> dict[str, Any]:
+    entry: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.reasoning is not None:
         # transformers offers both names to templates: gpt-oss reads `thinking`.
-        entry["reasoning_content"] = escaper.hide(message.reasoning, is_answer=is_answer)
-        entry["thinking"] = entry["reasoning_content"]
+        entry["reasoning_content"] = entry["thinking"] = message.reasoning
     if message.name is not None:
-        entry["name"] = escaper.hide(message.name)
+        entry["name"] = message.name
     if message.tool_calls:
         entry["content"] = entry["content"] or call_style.empty_content
-        entry["tool_calls"] = [_to_call(call, escaper, call_style.takes_objects) for call in message.tool_calls]
+        entry["tool_calls"] = [_to_call(call, call_style.takes_objects) for call in message.tool_calls]
     return entry
 
 
-def _to_call(call: ToolCall, escaper: Escaper, takes_objects: bool) -> dict[str, Any]:
+def _to_call(call: ToolCall, takes_objects: bool) -> dict[str, Any]:
     arguments = arguments_object(call) if takes_objects else arguments_text(call)
-    function = {"name": escaper.hide(call.name), "arguments": escaper.hide(arguments)}
-    entry: dict[str, Any] = {"type": "function", "function": function}
+    entry: dict[str, Any] = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     if call.call_id is not None:
-        entry["id"] = escaper.hide(call.call_id)
+        entry["id"] = call.call_id
     return entry
 
 

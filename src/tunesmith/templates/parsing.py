@@ -1,50 +1,45 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generated text back into a structured message: reasoning, tool calls in JSON, content."""
+"""Generated text back into a structured message: reasoning, tool calls in the template's format, content."""
 
-import json
 import re
 
-from tunesmith.core.types import Message, ToolCall
+from tunesmith.core.types import Message
+from tunesmith.templates.reasoning import MARKS
+from tunesmith.templates.tools.base import ArgumentTypes, ToolFormat
+from tunesmith.templates.tools.qwen import QwenFormat
 
-_REASONING = re.compile(r"\A\s*(?:<think>)?(?P<reasoning>.*?)</think>\n*", re.DOTALL)
-_UNFINISHED = re.compile(r"\A\s*<think>(?P<reasoning>.*)\Z", re.DOTALL)
-_TOOL_CALL = re.compile(r"\n*<tool_call>\s*(?P<call>\{.*?\})\s*</tool_call>", re.DOTALL)
+_BLOCKS = [
+    (
+        re.compile(rf"\A\s*(?:{opening})?(?P<reasoning>.*?){closing}\n*", re.DOTALL),
+        re.compile(rf"\A\s*{opening}(?P<reasoning>.*)\Z", re.DOTALL),
+        (raw_opening, raw_closing),
+    )
+    for opening, closing, raw_opening, raw_closing in ((re.escape(a), re.escape(b), a, b) for a, b in MARKS)
+]
 
 
-def parse_answer(text: str) -> Message:
+def parse_answer(text: str, tool_format: ToolFormat | None = None, types: ArgumentTypes | None = None) -> Message:
     """Split an answer's text (without its stop token) into reasoning, content and tool calls.
 
-    What is not well-formed stays in the content, so nothing the model said is lost.
+    Without a format, calls are read as most models write them. What is not well-formed stays in the content, so
+    nothing the model said is lost.
     """
     reasoning, text = _split_reasoning(text)
-    calls: list[ToolCall] = []
-
-    def collect(match: re.Match[str]) -> str:
-        call = _to_call(match["call"])
-        if call is None:
-            return match.group()
-        calls.append(call)
-        return ""
-
-    content = _TOOL_CALL.sub(collect, text)
-    return Message(role="assistant", content=content, reasoning=reasoning, tool_calls=tuple(calls))
+    parsed = (tool_format or QwenFormat()).parse(text, types or {})
+    if parsed is None:
+        return Message(role="assistant", content=text, reasoning=reasoning)
+    return Message(role="assistant", content=parsed.content, reasoning=reasoning, tool_calls=parsed.calls)
 
 
 def _split_reasoning(text: str) -> tuple[str | None, str]:
-    match = _REASONING.match(text)
-    if match is None:
-        unfinished = _UNFINISHED.match(text)
-        return (unfinished["reasoning"].strip("\n"), "") if unfinished else (None, text)
-    return match["reasoning"].strip("\n") or None, text[match.end() :]
-
-
-def _to_call(text: str) -> ToolCall | None:
-    try:
-        call = json.loads(text)
-    except json.JSONDecodeError:
-        return None
-    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        return None
-    arguments = call.get("arguments", {})
-    return ToolCall(name=call["name"], arguments=arguments) if isinstance(arguments, (dict, str)) else None
+    for whole, unfinished, marks in _BLOCKS:
+        if not any(mark in text for mark in marks):
+            continue
+        match = whole.match(text)
+        if match is not None:
+            return match["reasoning"].strip("\n") or None, text[match.end() :]
+        match = unfinished.match(text)
+        if match is not None:
+            return match["reasoning"].strip("\n"), ""
+    return None, text

@@ -43,6 +43,17 @@ class Located:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenStops:
+    """What ends an answer where a template writes no stop token.
+
+    `between` are header tokens of the next turn; `final` is put behind the last answer where there is none of them.
+    """
+
+    between: tuple[str, ...] = ()
+    final: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Closing:
     """How a template ends an assistant turn at the end of a text: the stop token, and what follows it."""
 
@@ -54,16 +65,14 @@ class TurnLocator:
     """Finds assistant turns of one template with one vocabulary."""
 
     def __init__(
-        self, render: Render, *, controls: re.Pattern[str], implicit_stops: Sequence[str], kept: Sequence[str]
+        self, render: Render, *, controls: re.Pattern[str], stops: OpenStops, kept: Sequence[str]
     ) -> None:
-        """`controls` matches the vocabulary's added tokens; `kept` are markers that belong into answers.
-
-        `implicit_stops` are header tokens of the next turn that end an answer where the template writes no stop.
-        """
+        """`controls` matches the vocabulary's added tokens; `kept` are markers that belong into answers."""
         self.render = render
         self.controls = controls
         self.kept = frozenset(kept)
-        self.implicit_stops = tuple(implicit_stops)
+        self.implicit_stops = stops.between
+        self.final_stop = stops.final
         self.closing = lru_cache(maxsize=None)(self._find_closing)
 
     def locate(self, dialogue: Dialogue, tools: list[Any] | None) -> Located:
@@ -80,6 +89,11 @@ class TurnLocator:
     def implicit_stop(self) -> str | None:
         """Give the header token of the next turn that ends an answer, where the catalog knows it as a stop."""
         return self.between_turns()[1]
+
+    def stops(self) -> tuple[str, ...]:
+        """Give all stop tokens of answers: those written, and headers of the next turn that are known as such."""
+        final = [self.final_stop] if self.final_stop is not None else []
+        return tuple(dict.fromkeys([*self.explicit_stops(), *self.implicit_stops, *final]))
 
     @lru_cache(maxsize=1)  # noqa: B019 (one locator lives as long as its template)
     def between_turns(self) -> tuple[str | None, str | None]:
@@ -155,15 +169,23 @@ class _Search:
         end = self._end(index, start)
         if end is not None:
             return Turn(message=index, start=start, end=end)
-        stop = self._locator.between_turns()[0] or self._locator.implicit_stop()
-        if stop is None or index != len(self._dialogue) - 1:
+        stop = self._locator.between_turns()[0] or self._locator.implicit_stop() or self._locator.final_stop
+        if stop is not None and index == len(self._dialogue) - 1:
+            return Turn(message=index, start=start, end=len(self._text), appended=stop)
+        end = self._end_without_stop(index) if stop is not None and stop == self._locator.final_stop else None
+        if end is None or end < start:
             raise refusal(
                 "template.stop_undetermined",
                 "The chat template ends an assistant turn with no stop token of this vocabulary, so a model trained "
                 "with it would never stop.",
                 "Choose a template of this model's family with `template:`, or use the model's own tokenizer.",
             )
-        return Turn(message=index, start=start, end=len(self._text), appended=stop)
+        return Turn(message=index, start=start, end=end)
+
+    def _end_without_stop(self, index: int) -> int | None:
+        """Find where an earlier answer ends that no token ends: where the text up to it ends."""
+        text = self._cut(index + 1, False)
+        return len(text) if text is not None and self._text.startswith(text) else None
 
     def _from_marks(self, index: int, start: int, end: int) -> Turn:
         """Take the template's own generation marks; a stop token right behind them still belongs to the turn."""
