@@ -1,11 +1,11 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chat templates by name: `catalog.yaml` gives the file of each one's text, the variables set before it, and its facts."""
+"""Chat templates by name: `catalog.yaml` gives the file of each one's text, the variables set before it, its facts."""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -25,8 +25,8 @@ class CatalogEntry:
     `stops` are further tokens that end an answer when generating; with `ends_by_eos` eos is put behind the last answer,
     as the layout writes no token there; `tool_format` names how tools are written (tools/) where the template's text
     knows none itself; `plain_markers` look like control tokens but are ordinary text in its models; `has_own_system`
-    says that the default system message is the one of the model's own template; `note` and `differs` say where makers or
-    LLaMA-Factory write otherwise, `differs` what a user must know.
+    says that the default system message is the one of the model's own template; `note` and `differs` say where makers
+    or LLaMA-Factory write otherwise, `differs` what a user must know.
     """
 
     name: str
@@ -43,6 +43,11 @@ class CatalogEntry:
     media: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     differs: str = ""
+
+    def with_default_system(self, text: str) -> "CatalogEntry":
+        """Give this template with another default system message."""
+        old, new = _assignment("default_system", self.default_system), _assignment("default_system", text)
+        return replace(self, source=self.source.replace(old, new), default_system=text)
 
     def control_tokens(self) -> list[str]:
         """List the texts of this template that must be single tokens of a vocabulary."""

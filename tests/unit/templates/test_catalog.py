@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The catalog against LLaMA-Factory's list: every name, its layout, default system message, stop tokens and placeholders."""
+"""The catalog against LLaMA-Factory's list: names, layouts, default system messages, stop tokens and placeholders."""
 
 import re
 from collections.abc import Mapping
