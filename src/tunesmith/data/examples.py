@@ -1,27 +1,26 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets → examples, without any template: every row read, and everything that is wrong collected.
+"""Blocks of records → examples, without any template: every row becomes an example or says what is wrong with it.
 
-Used by preparation, and by the preflight for its own look at all rows.
+Preparation reads block by block; whoever needs the rows themselves reads sets row by row, or whole.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, Where
-from tunesmith.core.names import nearest
 from tunesmith.core.types import Example, RowKind, RowRef
-from tunesmith.data.formats.base import OPTIONAL_KEYS, Row, RowError, formats
+from tunesmith.data.blocks import Block, read_block
+from tunesmith.data.formats.base import Row, RowError, formats
 from tunesmith.data.kinds import to_kind
-from tunesmith.data.recognition import SAMPLE_ROWS, Reading, choose_reading
-from tunesmith.data.set_entry import SPLIT_PATTERN
-from tunesmith.data.sets import DataSet, find_sets
-from tunesmith.data.sources.base import Fault, Record, file_type, readers
+from tunesmith.data.opening import OpenSet, absent_columns, data_seed, open_set, open_sets
+from tunesmith.data.recognition import Reading
+from tunesmith.data.sets import DataSet
+from tunesmith.data.sources.base import Fault, Record
+
+__all__ = ["BadRow", "BlockRows", "Part", "ReadSet", "data_seed", "group_bad_rows", "read_examples", "read_rows"]
 
 Part = Literal["train", "eval"]
 
@@ -37,168 +36,100 @@ class BadRow:
     line: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadSet:
-    """All rows of one data set: the examples, the rows that are broken, and those that sampling left out.
+@dataclass(kw_only=True)
+class BlockRows:
+    """The wanted rows of a block: the examples, the rows that are broken, and all columns that any record has."""
 
-    `problems` concern whole files or the description of the set.
-    """
-
-    name: str
-    examples: tuple[Example, ...] = ()
-    bad_rows: tuple[BadRow, ...] = ()
-    left_out: tuple[RowRef, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    decision: str | None = None
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the set, used or not."""
-        return len(self.examples) + len(self.bad_rows) + len(self.left_out)
+    examples: list[Example] = field(default_factory=list)
+    bad_rows: list[BadRow] = field(default_factory=list)
+    columns: dict[str, None] = field(default_factory=dict)
 
 
-def read_examples(config: RunConfig, *, kind: RowKind, part: Part = "train") -> Iterator[Example | Problem]:
-    """Give every row of all data sets of a part as an example, then what is wrong with the set, row by row grouped."""
-    for read in read_sets(config, kind=kind, part=part):
-        yield from read.examples
-        yield from read.problems
-        yield from group_bad_rows(read.bad_rows)
-
-
-def read_sets(config: RunConfig, *, kind: RowKind, part: Part = "train") -> Iterator[ReadSet]:
-    """Read the data sets of `dataset` or `eval_dataset`, one after the other."""
-    data = config.data
-    names, key = (data.dataset, "dataset") if part == "train" else (data.eval_dataset, "eval_dataset")
-    for data_set in find_sets(names, data.dataset_dir, key=key):
-        yield read_set(data_set, kind=kind, seed=data_seed(config), max_samples=data.max_samples)
-
-
-def data_seed(config: RunConfig) -> int:
-    """Give the seed of sampling and splitting: data_seed, or else seed."""
-    return config.run.seed if config.run.data_seed is None else config.run.data_seed
-
-
-def read_set(data_set: DataSet, *, kind: RowKind, seed: int, max_samples: int | None = None) -> ReadSet:
-    """Read one data set."""
-    entries, problems = _read_files(data_set)
-    if not entries and not problems:
-        problems = [_empty_problem(data_set)]
-    sample = [entry.values for _, entry in entries if isinstance(entry, Record)]
-    reading = choose_reading(data_set, sample[:SAMPLE_ROWS])
-    if isinstance(reading, Problem):
-        # Without a readable row the faults are the reason, not the columns.
-        faults = [_bad_row(source, entry) for source, entry in entries if isinstance(entry, Fault)]
-        return ReadSet(name=data_set.name, bad_rows=tuple(faults), problems=(*problems, *([reading] if sample else [])))
-    problems.extend(_absent_columns(data_set, sample) if sample else [])
-    chosen = _choose_rows(len(entries), data_set, seed=seed, max_samples=max_samples)
-    outcomes = [_read_row(*entries[index], reading, kind) for index in chosen]
-    taken = set(chosen)
-    examples = tuple(outcome for outcome in outcomes if isinstance(outcome, Example))
-    return ReadSet(
-        name=data_set.name,
-        examples=examples,
-        bad_rows=tuple(outcome for outcome in outcomes if isinstance(outcome, BadRow)),
-        left_out=tuple(source for index, (source, _) in enumerate(entries) if index not in taken),
-        problems=tuple(problems),
-        decision=_decision(reading, kind) if examples else reading.decision,
-    )
-
-
-def _decision(reading: Reading, kind: RowKind) -> str | None:
-    """Say how a set is read; alpaca rows that serve as plain text are announced as what they become."""
-    if reading.decision is None or kind != "text" or reading.format != "alpaca":
-        return reading.decision
-    return f"read as text: column {reading.columns.names['prompt']!r}"
-
-
-def _read_files(data_set: DataSet) -> tuple[list[tuple[RowRef, Record | Fault]], list[Problem]]:
-    """Read all files of a set: its rows in order, and the faults of whole files."""
-    entries: list[tuple[RowRef, Record | Fault]] = []
-    problems: list[Problem] = []
-    for file in data_set.files:
-        for entry in _read_file(file):
-            if entry.row is None:
-                problems.append(_file_problem(data_set, file.as_posix(), entry))
-            else:
-                entries.append((RowRef(dataset=data_set.name, file=file.as_posix(), row=entry.row), entry))
-    return entries, problems
-
-
-def _read_file(file: Path) -> Iterator[Record | Fault]:
-    try:
-        yield from readers.get(file_type(file))(file)
-    except OSError as error:
-        remedy = "Check the permissions of the file and the disk it lies on."
-        yield Fault(code="data.file_unreadable", message=f"The file cannot be read: {error}.", remedy=remedy)
+def read_rows(block: Block, reading: Reading | None, kind: RowKind) -> BlockRows:
+    """Read a block; without a reading only its columns and the rows that are no records."""
+    rows = BlockRows()
+    for entry in read_block(block):
+        source = RowRef(dataset=block.dataset, file=block.file, row=entry.row or 0)
+        if isinstance(entry, Fault):
+            rows.bad_rows.append(_bad_row(source, entry))
+            continue
+        rows.columns.update(dict.fromkeys(entry.values))
+        found = None if reading is None else _read_record(source, entry, reading, kind)
+        if isinstance(found, BadRow):
+            rows.bad_rows.append(found)
+        elif found is not None:
+            rows.examples.append(found)
+    return rows
 
 
 def _bad_row(source: RowRef, fault: Fault) -> BadRow:
     return BadRow(source=source, code=fault.code, message=fault.message, remedy=fault.remedy, line=fault.line)
 
 
-def _read_row(source: RowRef, entry: Record | Fault, reading: Reading, kind: RowKind) -> Example | BadRow:
-    if isinstance(entry, Fault):
-        return _bad_row(source, entry)
-    row = Row(source=source, values=entry.values)
+def _read_record(source: RowRef, record: Record, reading: Reading, kind: RowKind) -> Example | BadRow:
+    row = Row(source=source, values=record.values)
     try:
         return to_kind(formats.get(reading.format)(row, reading.columns), kind, row, reading)
     except RowError as error:
         return BadRow(source=source, code=error.code, message=error.message, remedy=error.remedy)
 
 
-def _choose_rows(num_rows: int, data_set: DataSet, *, seed: int, max_samples: int | None) -> list[int]:
-    """Apply split, num_samples (by seed, with repetition where it exceeds the set) and max_samples (the first)."""
-    rows = np.arange(num_rows)[_slice_of(data_set.split, num_rows)]
-    if data_set.num_samples is not None and len(rows):
-        generator = np.random.default_rng([seed, *data_set.name.encode()])
-        drawn = generator.permutation(rows)[: data_set.num_samples]
-        more = data_set.num_samples - len(drawn)
-        rows = np.concatenate([drawn, generator.choice(rows, more)]) if more > 0 else drawn
-    chosen: list[int] = rows[:max_samples].tolist()
-    return chosen
+@dataclass(frozen=True, kw_only=True)
+class ReadSet:
+    """All rows of one data set that are used, for sets that fit into memory."""
+
+    name: str
+    examples: tuple[Example, ...] = ()
+    bad_rows: tuple[BadRow, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    decision: str | None = None
 
 
-def _slice_of(split: str, num_rows: int) -> slice:
-    match = SPLIT_PATTERN.fullmatch(split)
-    assert match is not None, f"split {split!r} was checked with the entry"
-    return slice(*(_border(match[name], num_rows) for name in ("start", "end")))
+def read_examples(config: RunConfig, *, kind: RowKind, part: Part = "train") -> Iterator[Example | Problem]:
+    """Give every row of all data sets of a part as an example, then what is wrong with the set, row by row grouped."""
+    for opened in open_sets(config, kind=kind, part=part):
+        rest = BlockRows()
+        yield from _examples_of(opened, rest)
+        yield from _problems_of(opened, rest)
+        yield from group_bad_rows(rest.bad_rows)
 
 
-def _border(text: str | None, num_rows: int) -> int | None:
-    if not text:
-        return None
-    return num_rows * int(text[:-1]) // 100 if text.endswith("%") else int(text)
+def read_sets(config: RunConfig, *, kind: RowKind, part: Part = "train") -> Iterator[ReadSet]:
+    """Read the data sets of `dataset` or `eval_dataset` whole, one after the other."""
+    for opened in open_sets(config, kind=kind, part=part):
+        yield _read_whole(opened)
 
 
-def _absent_columns(data_set: DataSet, sample: Sequence[Mapping[str, Any]]) -> list[Problem]:
-    """Refuse optional columns that the description names and no row has; formats refuse rows without the others."""
-    present = {name for values in sample for name in values}
-    absent = {key: data_set.columns.get(key) for key in OPTIONAL_KEYS}
-    return [
-        Problem(
-            code="data.column_missing",
-            message=f"No row of {data_set.name} has the column {name!r}, which its description names as {key}.",
-            remedy=f"Correct the name in dataset_info.json, or leave {key} out.{nearest(name, sorted(present))}",
-            where=Where(file=data_set.files[0].as_posix(), dataset=data_set.name),
-        )
-        for key, name in absent.items()
-        if name is not None and name not in present
-    ]
+def read_set(data_set: DataSet, *, kind: RowKind, seed: int, max_samples: int | None = None) -> ReadSet:
+    """Read one data set whole."""
+    return _read_whole(open_set(data_set, kind=kind, seed=seed, max_samples=max_samples))
 
 
-def _file_problem(data_set: DataSet, file: str, fault: Fault) -> Problem:
-    where = Where(file=file, line=fault.line, dataset=data_set.name)
-    return Problem(code=fault.code, message=f"{file}: {fault.message}", remedy=fault.remedy, where=where)
-
-
-def _empty_problem(data_set: DataSet) -> Problem:
-    files = ", ".join(file.as_posix() for file in data_set.files)
-    return Problem(
-        code="data.set_empty",
-        message=f"The data set {data_set.name} has no rows: {files}.",
-        remedy="Check the file, or leave the data set out.",
-        where=Where(file=data_set.files[0].as_posix(), dataset=data_set.name, num_rows=0),
+def _read_whole(opened: OpenSet) -> ReadSet:
+    rest = BlockRows()
+    examples = tuple(_examples_of(opened, rest))
+    problems = tuple(_problems_of(opened, rest))
+    return ReadSet(
+        name=opened.name,
+        examples=examples,
+        bad_rows=tuple(rest.bad_rows),
+        problems=problems,
+        decision=opened.decision,
     )
+
+
+def _examples_of(opened: OpenSet, rest: BlockRows) -> Iterator[Example]:
+    """Give the examples of a set, and leave what else its blocks hold in `rest`."""
+    for block in opened.used_blocks():
+        rows = read_rows(block, opened.reading, opened.kind)
+        rest.bad_rows.extend(rows.bad_rows)
+        rest.columns.update(rows.columns)
+        yield from rows.examples
+
+
+def _problems_of(opened: OpenSet, rest: BlockRows) -> list[Problem]:
+    is_read = opened.reading is not None and rest.columns
+    return [*opened.problems, *(absent_columns(opened.data_set, rest.columns) if is_read else [])]
 
 
 def group_bad_rows(bad_rows: Iterable[BadRow]) -> list[Problem]:
@@ -206,16 +137,16 @@ def group_bad_rows(bad_rows: Iterable[BadRow]) -> list[Problem]:
     groups: dict[tuple[str, str, str], list[BadRow]] = {}
     for bad in bad_rows:
         groups.setdefault((bad.source.dataset, bad.source.file, bad.code), []).append(bad)
-    return [_group_problem(group) for group in groups.values()]
+    return [bad_rows_problem(group[0], [bad.source.row for bad in group], len(group)) for group in groups.values()]
 
 
-def _group_problem(group: Sequence[BadRow]) -> Problem:
-    first = group[0]
-    rows = [bad.source.row for bad in group]
-    others = f" {len(group) - 1} more rows have the same fault." if len(group) > 1 else ""
+def bad_rows_problem(first: BadRow, rows: Sequence[int], count: int) -> Problem:
+    """Tell of `count` rows with the fault of the first; some of their numbers are at hand."""
+    others = f" {count - 1} more rows have the same fault." if count > 1 else ""
+    where = Where.of_rows(rows, file=first.source.file, dataset=first.source.dataset)
     return Problem(
         code=first.code,
         message=f"{first.source.file}, row {first.source.row}: {first.message}{others}",
         remedy=first.remedy,
-        where=replace(Where.of_rows(rows, file=first.source.file, dataset=first.source.dataset), line=first.line),
+        where=replace(where, line=first.line, num_rows=count),
     )

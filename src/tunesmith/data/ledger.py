@@ -7,9 +7,10 @@ choice, is an error.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tunesmith.core.errors import MAX_ROWS_SHOWN, Problem, TunesmithError, Where
 from tunesmith.core.types import RowRef
@@ -44,6 +45,20 @@ REASONS: dict[str, Reason] = {
         remedy="Give the row an answer with a loss weight above 0, or remove it",
     ),
     "text_empty": Reason(text="the text is empty", remedy="Remove the rows, or name the column that holds the text"),
+    "exchange_too_long": Reason(
+        text="one turn with its answer alone fills cutoff_len and has no single answer to continue", remedy=_LENGTHEN
+    ),
+    "unsplittable": Reason(
+        text="longer than cutoff_len, and rows of this kind cannot be split",
+        remedy="Raise cutoff_len, or choose another length_policy: truncate_prompt or drop",
+    ),
+    "ratio_nothing": Reason(text="no trained token is left after length_policy: ratio", is_choice=True),
+    "ratio_prompt": Reason(text="end of the prompt cut by length_policy: ratio"),
+    "ratio_answer": Reason(text="end of an answer cut by length_policy: ratio"),
+    "ratio_text": Reason(text="end of the text cut by length_policy: ratio"),
+    "turn_parts": Reason(text="split between turns into rows of cutoff_len tokens"),
+    "answer_parts": Reason(text="split, and a long answer continued in the next row"),
+    "samples": Reason(text="a row for each answer, since the template rewrites earlier turns"),
     "turns_cut": Reason(text="earliest turns left out to fit cutoff_len"),
     "prompt_cut": Reason(text="middle of long prompt messages left out to fit cutoff_len"),
     "parts": Reason(text="text continued in the next row of cutoff_len tokens"),
@@ -57,10 +72,18 @@ class _Group:
     count: int = 0
     rows: list[int] = field(default_factory=list)
 
-    def add(self, row: int) -> None:
-        self.count += 1
-        if len(self.rows) < MAX_ROWS_SHOWN:
-            self.rows.append(row)
+    def add(self, count: int, rows: Sequence[int]) -> None:
+        self.count += count
+        self.rows.extend(rows[: MAX_ROWS_SHOWN - len(self.rows)])
+
+
+class FileRows(NamedTuple):
+    """Some rows of one file of a data set: how many, and the numbers of at least the first hundred."""
+
+    dataset: str
+    file: str
+    count: int
+    rows: Sequence[int] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -86,13 +109,21 @@ class Ledger:
 
     def record(self, split: str, row: RowRef, outcome: Outcome, reason: str = "") -> None:
         """Say what became of one row."""
-        key = _Key(split, row.dataset, row.file, outcome, reason)
-        self._groups.setdefault(key, _Group()).add(row.row)
+        self.add(split, FileRows(row.dataset, row.file, 1, (row.row,)), outcome, reason)
+
+    def add(self, split: str, rows: FileRows, outcome: Outcome, reason: str = "") -> None:
+        """Say what became of several rows of a file."""
+        key = _Key(split, rows.dataset, rows.file, outcome, reason)
+        self._groups.setdefault(key, _Group()).add(rows.count, rows.rows)
 
     def drop_broken(self, split: str, row: RowRef, code: str, message: str) -> None:
         """Drop a row that cannot be read, named by its error code."""
+        self.add_broken(split, FileRows(row.dataset, row.file, 1, (row.row,)), code, message)
+
+    def add_broken(self, split: str, rows: FileRows, code: str, message: str) -> None:
+        """Drop several rows of a file that cannot be read, named by their error code."""
         self._broken.setdefault(code, Reason(text=f"broken, for example: {message}", remedy="Correct the rows"))
-        self.record(split, row, "dropped", code)
+        self.add(split, rows, "dropped", code)
 
     def to_state(self) -> dict[str, Any]:
         """Give everything as plain JSON values, for a ledger that goes on elsewhere."""
