@@ -20,6 +20,7 @@ _WIDE = "\u2e80-\ua4cf\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"  # Scripts withou
 _WORD_WITH_MARK = re.compile(rf"(?<![^\s{_WIDE}])[^\s{_WIDE}{_MARKED}]*[{_MARKED}][^\s{_WIDE}]*")
 _ASCII_MARKS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", _MARK.encode() * 37)
 _LOWER = bytes(range(256)).lower()
+_ASCII_NO_LETTER = bytes(code for code in range(128) if not chr(code).isalpha())
 _ASCII_NO_WORD = bytes(code for code in range(128) if not chr(code).isalnum())
 _NO_WORD = re.compile(r"[\W_]+")
 
@@ -54,6 +55,11 @@ def skeleton_of(text: str) -> str:
         words = start.encode().translate(_ASCII_MARKS).split()
         return b" ".join([word for word in words if b"0" not in word]).decode()
     return " ".join(_WORD_WITH_MARK.sub(" ", start).split())
+
+
+def num_letters(text: str) -> int:
+    """Count the bytes of letters: a letter of Latin script is one, a Chinese sign three."""
+    return len(text.encode("utf-8", "surrogatepass").translate(None, _ASCII_NO_LETTER))
 
 
 def is_placeholder(text: str) -> bool:

@@ -21,6 +21,7 @@ from tunesmith.data.masking import (
     has_unfilled,
     is_placeholder,
     is_refusal,
+    num_letters,
     skeleton_of,
     substance_of,
 )
@@ -30,8 +31,8 @@ TRAITS_VERSION = 1
 # prompt: what is asked (user and tool turns, media), without system prompt and answers; the text of a plain text.
 # context: everything the last answer depends on: prompt, system prompt, tools, earlier answers.
 # answer: the last answer (chosen one; reference answer of a prompt; near and far texts of an anchor).
-# answer_chars: its characters. rejected, rejected_chars: the first rejected answer. label: the label.
-# row: all of it. skeleton, skeleton_chars: all answers without names, numbers and quotations.
+# rejected: the first rejected answer. label: the label. row: all of it. *_chars: characters.
+# skeleton, skeleton_letters: all written answers without names, numbers and quotations.
 # opening, rejected_opening: the first characters of the answers. flags: see `Flag`.
 TRAITS: Mapping[str, type[np.generic]] = {
     "prompt": np.uint64,
@@ -43,9 +44,10 @@ TRAITS: Mapping[str, type[np.generic]] = {
     "skeleton": np.uint64,
     "opening": np.uint64,
     "rejected_opening": np.uint64,
+    "prompt_chars": np.int32,
     "answer_chars": np.int32,
     "rejected_chars": np.int32,
-    "skeleton_chars": np.int32,
+    "skeleton_letters": np.int32,
     "flags": np.uint16,
 }
 
@@ -108,9 +110,10 @@ def _traits_of(example: Example) -> tuple[int, ...]:
         _hash(skeleton),
         _hash(answer[:OPENING_CHARS].casefold()) if is_pair else 0,
         _hash(texts.rejected[:OPENING_CHARS].casefold()) if is_pair else 0,
+        len(texts.prompt),
         len(answer),
         len(texts.rejected),
-        len(skeleton),
+        num_letters(skeleton),
         texts.flags | _flags_of(example, texts),
     )
 
