@@ -11,7 +11,7 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import ToolCall
 from tunesmith.templates.messages import CallStyle, Dialogue
 from tunesmith.templates.tools.base import ToolFormat, tool_formats, types_of
-from tunesmith.templates.turns import CHANGED, PROBE_TOOL, TurnLocator, probe_call
+from tunesmith.templates.turns import CHANGED, PROBE_TOOL, Located, TurnLocator, probe_call
 
 # Messages, tools, whether a prompt is asked for → text.
 RenderPlain = Callable[[Dialogue, "list[Any] | None", bool], str]
@@ -41,8 +41,9 @@ _PROBE_TOOLS = [
 class Habits:
     """The habits of one template; each is tried at most once."""
 
-    def __init__(self, render: RenderPlain, locator: TurnLocator) -> None:
+    def __init__(self, source: str, render: RenderPlain, locator: TurnLocator) -> None:
         """`render` takes messages as they are; `locator` renders them as the template wants contents."""
+        self._source = source
         self._render = render
         self._locator = locator
 
@@ -111,10 +112,15 @@ class Habits:
 
     @cached_property
     def tool_format(self) -> ToolFormat | None:
-        """Find the format that reads back the calls which the template writes: several in a turn, else one."""
+        """Find the format that reads back the calls which the template writes: several in a turn, else one.
+
+        A template that describes tools and writes no calls leaves them to the content, in the format that it describes.
+        """
         style = self.call_style
         if style is None:
-            return None
+            kinds = [kind for _, kind in tool_formats.items() if kind.marks and self.renders_tools]
+            described = (kind() for kind in kinds if all(mark in self._source for mark in kind.marks))
+            return next(described, None)
         return next((found for number in (2, 1) if (found := self._try_formats(style, number)) is not None), None)
 
     def _try_formats(self, style: CallStyle, number: int) -> ToolFormat | None:
@@ -135,21 +141,26 @@ class Habits:
             {
                 "type": "function",
                 "id": f"probe000{number}",
-                "function": {"name": call.name, "arguments": _arguments(call, style)},
+                "function": {"name": call.name, "arguments": _arguments(style)},
             }
             for number, call in enumerate(calls)
         ]
         answer = {"role": "assistant", "content": style.empty_content, "tool_calls": written}
-        try:
-            located = self._locator.locate([_USER, answer], list(_PROBE_TOOLS))
-        except TunesmithError:
+        located = self._locate([_USER, answer], list(_PROBE_TOOLS)) or self._locate([_USER, answer], None)
+        if located is None:
             return None
         turn = located.turns[0]
         part = located.text[turn.start : turn.end].rstrip()
         return next((part.removesuffix(stop) for stop in self._locator.stops() if part.endswith(stop)), part)
 
+    def _locate(self, dialogue: Dialogue, tools: list[Any] | None) -> Located | None:
+        try:
+            return self._locator.locate(dialogue, tools)
+        except TunesmithError:
+            return None
 
-def _arguments(call: ToolCall, style: CallStyle) -> Any:
+
+def _arguments(style: CallStyle) -> Any:
     return dict(_PROBE_ARGUMENTS) if style.takes_objects else _PROBE_TEXT
 
 

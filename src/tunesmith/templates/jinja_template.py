@@ -28,7 +28,7 @@ from tunesmith.templates.reasoning import apply_reasoning
 from tunesmith.templates.samples import Sample, plan_samples
 from tunesmith.templates.sandbox import CompiledTemplate
 from tunesmith.templates.skeleton import TurnFinder
-from tunesmith.templates.tool_text import write_tools
+from tunesmith.templates.tool_text import write_calls, write_tools
 from tunesmith.templates.tools.base import ToolFormat, WritingFormat, tool_formats, types_of
 from tunesmith.templates.turns import OpenStops, TurnLocator, without_marks
 from tunesmith.templates.weights import token_weights, turn_weights
@@ -85,7 +85,7 @@ class JinjaTemplate(ChatTemplate):
             stops=OpenStops(between=facts.implicit_stops, final=facts.final_stop),
             kept=facts.kept_in_answers,
         )
-        self.habits = Habits(self._render_plain, self._locator)
+        self.habits = Habits(source, self._render_plain, self._locator)
         self.finder = TurnFinder(self._locator)
         # Tokens that a person's text must not become: those marked special, and those that frame plain turns.
         frame = set(self._locator.controls.findall(self.sample())) - set(facts.kept_in_answers)
@@ -239,10 +239,17 @@ class JinjaTemplate(ChatTemplate):
         if policy.default_system and form.messages and not has_system:
             system = Message(role="system", content=policy.default_system)
             form = replace(form, messages=(system, *form.messages))
-        form = hide_all(form, self._escaper)
-        if self.facts.tool_format is not None and self._writing_format is not None:
-            form = write_tools(form, self._writing_format, has_tool_role=self.habits.has_tool_role)
+        form = self._with_written_tools(hide_all(form, self._escaper))
         return form, len(form.messages) - len(conversation.messages)
+
+    def _with_written_tools(self, form: Conversation) -> Conversation:
+        """Write tools into the texts where the template does not."""
+        if not form.tools and not any(message.tool_calls or message.role == "tool" for message in form.messages):
+            return form
+        if self._writing_format is not None:
+            return write_tools(form, self._writing_format, has_tool_role=self.habits.has_tool_role)
+        described = self.habits.tool_format if self.habits.call_style is None else None
+        return write_calls(form, described) if isinstance(described, WritingFormat) else form
 
     def _draft(self, conversation: Conversation, policy: TrainPolicy, is_prompt: bool) -> Draft:
         form, offset = self._rendered_form(conversation, policy)

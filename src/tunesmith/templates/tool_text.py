@@ -8,6 +8,11 @@ from tunesmith.core.types import Conversation, Message
 from tunesmith.templates.tools.base import WritingFormat, function_of
 
 
+def write_calls(conversation: Conversation, written_as: WritingFormat) -> Conversation:
+    """Write only the calls, for templates that describe tools and leave calls to the content."""
+    return replace(conversation, messages=tuple(_with_calls(message, written_as) for message in conversation.messages))
+
+
 def write_tools(conversation: Conversation, written_as: WritingFormat, *, has_tool_role: bool) -> Conversation:
     """Give the same conversation without tools in structures.
 
@@ -27,8 +32,13 @@ def write_tools(conversation: Conversation, written_as: WritingFormat, *, has_to
 
 def _written(message: Message, written_as: WritingFormat, has_tool_role: bool) -> Message:
     if message.role == "tool":
-        role = message.role if has_tool_role else "user"
-        return replace(message, role=role, content=written_as.write_result(message.content))
+        return replace(
+            message, role="tool" if has_tool_role else "user", content=written_as.write_result(message.content)
+        )
+    return _with_calls(message, written_as)
+
+
+def _with_calls(message: Message, written_as: WritingFormat) -> Message:
     if not message.tool_calls:
         return message
     calls = written_as.write_calls(message.tool_calls)

@@ -5,12 +5,13 @@
 A format knows text only; which one a template speaks is found by trying (habits.py) or named by `tool_format`.
 """
 
+import ast
 import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tunesmith.core.registry import Registry
 from tunesmith.core.types import ToolCall
@@ -18,7 +19,7 @@ from tunesmith.core.types import ToolCall
 # Tool → parameter → JSON type; formats that write values as bare text read them by it.
 ArgumentTypes = Mapping[str, Mapping[str, str]]
 
-_PYTHON_WORDS: Mapping[str, Any] = {"True": True, "False": False, "None": None}
+_PYTHON_WORDS = ("True", "False", "None")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,12 @@ class ParsedAnswer:
 
 
 class ToolFormat(ABC):
-    """One way to write tool calls."""
+    """One way to write tool calls.
+
+    `marks` occur in the text of templates that describe tools for it and leave the calls to the content.
+    """
+
+    marks: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def parse(self, text: str, types: ArgumentTypes) -> ParsedAnswer | None:
@@ -139,15 +145,23 @@ def read_arguments(text: str) -> Mapping[str, Any] | None:
 
 
 def to_value(text: str, kind: str | None) -> Any:
-    """Read a bare argument: text where the tool says so, else JSON or Python's words where it is such."""
+    """Read a bare argument: text where the tool says so, else JSON or Python's literals where it is such."""
     if kind == "string":
         return text
-    if text in _PYTHON_WORDS:
-        return _PYTHON_WORDS[text]
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return _python_literal(text)
+
+
+def _python_literal(text: str) -> Any:
+    """Read what a template wrote of an object without `tojson`; anything else stays text."""
+    if text in _PYTHON_WORDS or text[:1] in ("{", "["):
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return text
+    return text
 
 
 def arguments_of(call: ToolCall) -> Mapping[str, Any]:

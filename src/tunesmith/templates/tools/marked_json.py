@@ -61,6 +61,7 @@ class MiniMax1Format(MarkedJsonFormat, WritingFormat):
 class Phi4MiniFormat(MarkedJsonFormat):
     """A JSON list between `<|tool_call|>` marks."""
 
+    marks = ("<|tool|>", "<|/tool|>")
     pattern = re.compile(r"\n*<\|tool_call\|>(?P<calls>.*?)<\|/tool_call\|>", re.DOTALL)
 
 

@@ -26,6 +26,7 @@ _JSON_WORDS = {"true": True, "false": False, "null": None}
 class LfmFormat(WritingFormat):
     """A Python list of calls between `<|tool_call_start|>` and `<|tool_call_end|>`."""
 
+    marks = ("<|tool_list_start|>",)
     _CALLS = re.compile(r"\n*<\|tool_call_start\|>(?P<calls>.*?)<\|tool_call_end\|>", re.DOTALL)
 
     def parse(self, text: str, types: ArgumentTypes) -> ParsedAnswer | None:

@@ -26,6 +26,8 @@ _CALL = re.compile(r"\n*<tool_call>\s*(?P<call>.*?)\s*</tool_call>", re.DOTALL)
 class QwenFormat(WritingFormat):
     """`<tool_call>` around one JSON object for each call."""
 
+    marks = ("<tool_call>", "</tool_call>", "arguments")
+
     def parse(self, text: str, types: ArgumentTypes) -> ParsedAnswer | None:
         return collect(_CALL, text, lambda match: read_calls(match["call"]))
 
