@@ -4,17 +4,17 @@
 
 First the earliest turns are left out, as long as none of them is trained. Then user and tool messages longer than a
 common number of tokens lose their middle, since a task stands at either end of a long message. System prompt, tools
-and answers stay whole; the result is rendered anew, so the template's own tokens are never cut.
+and answers stay whole; the result is rendered anew, so the template's own tokens are never cut. A prompt that several
+answers share is cut alike for all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.types import Conversation, Message, Rendered
-from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 # What stands where the middle of a message was.
 GAP = " … "
@@ -22,52 +22,57 @@ GAP = " … "
 MIN_MESSAGE_TOKENS = 8
 _MAX_ROUNDS = 8
 
+Renderings = tuple[Rendered, ...]
+# Renders a conversation that may be cut with everything that follows it: once, or once for each answer.
+Render = Callable[[Conversation], Renderings]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """A shorter rendering and how it was made, or None and why there is none; `reason` is a name of the ledger's."""
+    """Shorter renderings and how they were made, or None and why there are none; `reason` is a name of the ledger's."""
 
-    rendered: Rendered | None
+    renderings: Renderings | None
     reason: str
 
 
 class PromptCutter:
-    """Cuts prompts for one template, tokenizer and length limit."""
+    """Cuts prompts for one tokenizer and length limit."""
 
-    def __init__(
-        self, template: ChatTemplate, tokenizer: PreTrainedTokenizerBase, *, policy: TrainPolicy, limit: int
-    ) -> None:
-        self._template = template
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, limit: int) -> None:
         self._tokenizer = tokenizer
-        self._policy = policy
         self._limit = limit
 
-    def cut(self, conversation: Conversation, rendered: Rendered) -> Cut:
-        """Shorten a rendering of `conversation` that is longer than the limit."""
-        num_trained = _num_trained(rendered)
-        if num_trained >= self._limit:
-            return Cut(rendered=None, reason="answer_too_long")
-        conversation, rendered = self._leave_out_turns(conversation, rendered, num_trained)
-        if len(rendered.input_ids) <= self._limit:
-            return Cut(rendered=rendered, reason="turns_cut")
-        shortened = self._shorten_messages(conversation, rendered, num_trained)
-        return Cut(rendered=shortened, reason="prompt_too_long" if shortened is None else "prompt_cut")
+    def cut(self, conversation: Conversation, renderings: Renderings, render: Render) -> Cut:
+        """Shorten renderings of which one is longer than the limit; `render` makes them of a shorter conversation."""
+        if any(np.count_nonzero(rendered.weights) >= self._limit for rendered in renderings):
+            return Cut(renderings=None, reason="answer_too_long")
+        num_trained = _num_trained(renderings)
+        conversation, renderings = self._leave_out_turns(conversation, renderings, render)
+        if _longest(renderings) <= self._limit:
+            return Cut(renderings=renderings, reason="turns_cut")
+        shortened = self._shorten_messages(conversation, renderings, render)
+        if shortened is None or _num_trained(shortened) != num_trained:
+            return Cut(renderings=None, reason="prompt_too_long")
+        return Cut(renderings=shortened, reason="prompt_cut")
 
     def _leave_out_turns(
-        self, conversation: Conversation, rendered: Rendered, num_trained: int
-    ) -> tuple[Conversation, Rendered]:
+        self, conversation: Conversation, renderings: Renderings, render: Render
+    ) -> tuple[Conversation, Renderings]:
         """Leave out the earliest turns up to a user turn, again and again, while no trained token goes with them."""
-        while len(rendered.input_ids) > self._limit:
+        num_trained = _num_trained(renderings)
+        while _longest(renderings) > self._limit:
             fewer = _without_first_exchange(conversation)
             if fewer is None:
                 break
-            shorter = self._render(fewer)
+            shorter = render(fewer)
             if _num_trained(shorter) != num_trained:
                 break
-            conversation, rendered = fewer, shorter
-        return conversation, rendered
+            conversation, renderings = fewer, shorter
+        return conversation, renderings
 
-    def _shorten_messages(self, conversation: Conversation, rendered: Rendered, num_trained: int) -> Rendered | None:
+    def _shorten_messages(
+        self, conversation: Conversation, renderings: Renderings, render: Render
+    ) -> Renderings | None:
         """Find the largest common length of prompt messages that fits, by measuring what the template makes of it."""
         spans = {
             index: self._token_spans(message.content)
@@ -75,7 +80,7 @@ class PromptCutter:
             if message.role in ("user", "tool")
         }
         lengths = [len(found) for found in spans.values()]
-        room = sum(lengths) - (len(rendered.input_ids) - self._limit)
+        room = sum(lengths) - (_longest(renderings) - self._limit)
         for _ in range(_MAX_ROUNDS):
             most = _common_length(lengths, room)
             if most < MIN_MESSAGE_TOKENS:
@@ -83,23 +88,24 @@ class PromptCutter:
             messages = list(conversation.messages)
             for index, found in spans.items():
                 messages[index] = _without_middle(messages[index], found, most)
-            shorter = self._render(replace(conversation, messages=tuple(messages)))
-            excess = len(shorter.input_ids) - self._limit
+            shorter = render(replace(conversation, messages=tuple(messages)))
+            excess = _longest(shorter) - self._limit
             if excess <= 0:
-                return shorter if _num_trained(shorter) == num_trained else None
+                return shorter
             room -= excess
         return None
-
-    def _render(self, conversation: Conversation) -> Rendered:
-        return self._template.render(conversation, policy=self._policy)
 
     def _token_spans(self, text: str) -> list[tuple[int, int]]:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [(int(start), int(end)) for start, end in encoded["offset_mapping"]]
 
 
-def _num_trained(rendered: Rendered) -> int:
-    return int(np.count_nonzero(rendered.weights))
+def _num_trained(renderings: Renderings) -> int:
+    return sum(int(np.count_nonzero(rendered.weights)) for rendered in renderings)
+
+
+def _longest(renderings: Renderings) -> int:
+    return max(len(rendered.input_ids) for rendered in renderings)
 
 
 def _without_first_exchange(conversation: Conversation) -> Conversation | None:

@@ -18,6 +18,7 @@ from tunesmith.core.progress import Progress, say
 from tunesmith.core.types import Example, RowKind, RowRef
 from tunesmith.data.encoders.base import Encoder, EncodeRules, Notes, encoders
 from tunesmith.data.examples import BadRow, ReadSet, data_seed, group_bad_rows, read_sets
+from tunesmith.data.joined import JoinedTexts
 from tunesmith.data.ledger import NOT_SAMPLED, Ledger
 from tunesmith.data.split import split_examples
 from tunesmith.data.store import TokenStore, build_store
@@ -53,6 +54,7 @@ def prepare(
     preparation = _Preparation(
         config, encoders.get(row_kind)(rules), num_rows=sum(len(part.examples) for part in parts)
     )
+    preparation.joins_texts = _joins_texts(config, row_kind)
     preparation.enter(train_sets, "train")
     preparation.enter(eval_sets, "eval")
     stores = {part.name: preparation.encode(part) for part in parts}
@@ -95,10 +97,16 @@ def _rules_of(
             default_system=policy.default_system,
         ),
         cutoff_len=data.cutoff_len,
-        length_policy=data.length_policy,
-        # As in LLaMA-Factory, texts are packed by putting one after the other; neat_packing keeps them apart.
-        concatenate=row_kind == "text" and data.packing is not False and not data.neat_packing,
+        # Texts that follow one another are cut nowhere, LLaMA-Factory's either.
+        length_policy="split"
+        if _joins_texts(config, row_kind) and data.length_policy == "ratio"
+        else data.length_policy,
     )
+
+
+def _joins_texts(config: RunConfig, row_kind: RowKind) -> bool:
+    """Say whether texts follow one another in full rows, LLaMA-Factory's packing; neat_packing keeps them apart."""
+    return row_kind == "text" and config.data.packing is not False and not config.data.neat_packing
 
 
 class _Preparation:
@@ -111,6 +119,7 @@ class _Preparation:
         self.ledger = Ledger()
         self._encoder = encoder
         self._data = config.data
+        self.joins_texts = False
         self._may_drop_broken = config.is_set("max_row_loss")
         self._problems: list[Problem] = []
         self._empty_parts: list[_Part] = []
@@ -136,6 +145,9 @@ class _Preparation:
             self.ledger.record(part.split, row, outcome, reason)
         self._take_broken(part.split, notes.bad_rows)
         self._problems.extend(_too_long_problems(notes.too_long, self._data.cutoff_len))
+        if self.joins_texts:
+            joined = JoinedTexts(store, self._data.cutoff_len)
+            store = build_store(joined[index] for index in range(len(joined)))
         if part.examples and not len(store):
             self._empty_parts.append(part)
         return store

@@ -33,7 +33,16 @@ class Bench:
     def cut(self, conversation: Conversation, limit: int, policy: TrainPolicy = TrainPolicy()) -> tuple[Cut, Rendered]:  # noqa: B008
         whole = self.template.render(conversation, policy=policy)
         assert len(whole.input_ids) > limit
-        return PromptCutter(self.template, self.tokenizer, policy=policy, limit=limit).cut(conversation, whole), whole
+        cutter = PromptCutter(self.tokenizer, limit=limit)
+        return cutter.cut(
+            conversation, (whole,), lambda shorter: (self.template.render(shorter, policy=policy),)
+        ), whole
+
+
+def only(cut: Cut) -> Rendered:
+    """Give the one rendering of a cut."""
+    assert cut.renderings is not None and len(cut.renderings) == 1
+    return cut.renderings[0]
 
 
 @pytest.fixture
@@ -46,18 +55,18 @@ def test_a_long_prompt_loses_its_middle(bench: Bench, limit: int) -> None:
     cut, whole = bench.cut(
         talk(("system", "Be brief."), ("user", f"Sum up: {LONG} END"), ("assistant", "Done.")), limit
     )
-    assert cut.reason == "prompt_cut" and cut.rendered is not None
-    assert limit - 5 <= len(cut.rendered.input_ids) <= limit
-    assert trained(cut.rendered) == trained(whole)
-    text = bench.tokenizer.decode(cut.rendered.input_ids)
+    assert cut.reason == "prompt_cut"
+    assert limit - 5 <= len(only(cut).input_ids) <= limit
+    assert trained(only(cut)) == trained(whole)
+    text = bench.tokenizer.decode(only(cut).input_ids)
     assert "Be brief." in text and "Sum up: word0" in text and GAP in text and "END<|im_end|>" in text
 
 
 def test_only_long_messages_are_cut(bench: Bench) -> None:
     turns = talk(("user", "A short question?"), ("assistant", "Yes."), ("user", LONG), ("assistant", "No."))
     cut, whole = bench.cut(turns, 100)
-    assert cut.rendered is not None and trained(cut.rendered) == trained(whole)
-    assert "A short question?" in bench.tokenizer.decode(cut.rendered.input_ids)
+    assert trained(only(cut)) == trained(whole)
+    assert "A short question?" in bench.tokenizer.decode(only(cut).input_ids)
 
 
 def test_untrained_turns_go_first(bench: Bench) -> None:
@@ -65,27 +74,27 @@ def test_untrained_turns_go_first(bench: Bench) -> None:
     for number in range(6):
         turns += [("user", f"question {number} {'more ' * 10}"), ("assistant", f"answer {number}")]
     cut, whole = bench.cut(talk(*turns), 80, TrainPolicy(mask_history=True))
-    assert cut.reason == "turns_cut" and cut.rendered is not None
-    assert trained(cut.rendered) == trained(whole)
-    text = bench.tokenizer.decode(cut.rendered.input_ids)
+    assert cut.reason == "turns_cut"
+    assert trained(only(cut)) == trained(whole)
+    text = bench.tokenizer.decode(only(cut).input_ids)
     assert "Keep me." in text and "question 0" not in text and "question 5 more" in text and GAP not in text
 
 
 def test_an_answer_is_never_cut(bench: Bench) -> None:
     cut, _ = bench.cut(talk(("user", "Tell me."), ("assistant", LONG)), 100)
-    assert cut == Cut(rendered=None, reason="answer_too_long")
+    assert cut == Cut(renderings=None, reason="answer_too_long")
 
 
 def test_a_prompt_without_room_is_given_up(bench: Bench) -> None:
     cut, _ = bench.cut(
         talk(("system", LONG), ("user", "Tell me all about it, please, and at once."), ("assistant", "No.")), 100
     )
-    assert cut == Cut(rendered=None, reason="prompt_too_long")
+    assert cut == Cut(renderings=None, reason="prompt_too_long")
 
 
 def test_trained_prompts_are_not_cut(bench: Bench) -> None:
     cut, _ = bench.cut(talk(("user", LONG), ("assistant", "No.")), 100, TrainPolicy(train_on_prompt=True))
-    assert cut.rendered is None and cut.reason == "answer_too_long"
+    assert cut.renderings is None and cut.reason == "answer_too_long"
 
 
 def test_messages_with_a_weight_of_zero_may_go(bench: Bench) -> None:
@@ -93,5 +102,24 @@ def test_messages_with_a_weight_of_zero_may_go(bench: Bench) -> None:
     first = replace(turns.messages[1], weight=0.0)
     masked = replace(turns, messages=(turns.messages[0], first, *turns.messages[2:]))
     cut, whole = bench.cut(masked, 50)
-    assert cut.reason == "turns_cut" and cut.rendered is not None
-    assert np.count_nonzero(cut.rendered.weights) == np.count_nonzero(whole.weights)
+    assert cut.reason == "turns_cut"
+    assert np.count_nonzero(only(cut).weights) == np.count_nonzero(whole.weights)
+
+
+def test_a_prompt_is_cut_alike_for_all_its_answers(bench: Bench) -> None:
+    prompt = talk(("user", f"Sum up: {LONG} END"))
+    answers = [
+        (Message(role="assistant", content=text),) for text in ("Done.", "I will not do that, since it is long.")
+    ]
+
+    def render(shorter: Conversation) -> tuple[Rendered, ...]:
+        paths = [replace(shorter, messages=(*shorter.messages, *answer)) for answer in answers]
+        return tuple(bench.template.render(path) for path in paths)
+
+    whole = render(prompt)
+    cut = PromptCutter(bench.tokenizer, limit=90).cut(prompt, whole, render)
+    assert cut.reason == "prompt_cut" and cut.renderings is not None
+    assert max(len(rendered.input_ids) for rendered in cut.renderings) in range(85, 91)
+    assert [trained(rendered) for rendered in cut.renderings] == [trained(rendered) for rendered in whole]
+    prompts = [rendered.input_ids[rendered.weights == 0].tolist() for rendered in cut.renderings]
+    assert prompts[0] == prompts[1]

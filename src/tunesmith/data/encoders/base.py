@@ -18,21 +18,24 @@ from tunesmith.data.examples import BadRow
 from tunesmith.data.ledger import Outcome
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
-LengthPolicy = Literal["refuse", "drop", "truncate_prompt"]
+LengthPolicy = Literal["refuse", "drop", "truncate_prompt", "split", "ratio"]
 
 BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeRules:
-    """What encoding depends on besides the examples. `concatenate`: texts follow one another in full rows."""
+    """What encoding depends on besides the examples.
+
+    `classes` are the names of the classes of labelled rows, in the order of their numbers.
+    """
 
     tokenizer: PreTrainedTokenizerBase
     template: ChatTemplate | None
     policy: TrainPolicy
     cutoff_len: int
     length_policy: LengthPolicy
-    concatenate: bool = False
+    classes: tuple[str, ...] = ()
 
 
 class RowOutcome(NamedTuple):

@@ -1,61 +1,82 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Conversations with answers → one token row each, rendered by the template, within the length limit."""
+"""Conversations with answers → one token row each, or several where the template rewrites earlier turns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import Conversation, Example, Rendered, TokenRow
-from tunesmith.data.cutting import PromptCutter
-from tunesmith.data.encoders.base import BATCH_ROWS, Encoder, EncodeRules, Notes, encoders
-from tunesmith.data.examples import BadRow
-from tunesmith.templates.base import ChatTemplate
+from tunesmith.data.cutting import Cut, Renderings
+from tunesmith.data.encoders.base import EncodeRules, encoders
+from tunesmith.data.encoders.rendering import Fitted, Rendering, RenderingEncoder, num_trained, prompt_of
+from tunesmith.data.ratio import Mask, cut_turns
+from tunesmith.data.splitting import ConversationSplitter
+from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 
 @encoders.register("supervised")
-class SupervisedEncoder(Encoder):
-    """Renders conversations; a longer row is refused, dropped or its prompt cut, as `length_policy` says."""
+class SupervisedEncoder(RenderingEncoder):
+    """Renders conversations as samples of training."""
 
     def __init__(self, rules: EncodeRules) -> None:
         super().__init__(rules)
         assert rules.template is not None, "supervised rows need a chat template"
         self._template: ChatTemplate = rules.template
-        self._cutter = PromptCutter(rules.template, rules.tokenizer, policy=rules.policy, limit=rules.cutoff_len)
+        self._splitter = ConversationSplitter(limit=rules.cutoff_len, only_last=rules.policy.mask_history)
 
-    def encode(self, examples: Sequence[Example], notes: Notes) -> Iterator[TokenRow]:
-        """Render the examples in batches."""
-        for start in range(0, len(examples), BATCH_ROWS):
-            batch = examples[start : start + BATCH_ROWS]
-            rendered = self._template.render_many([_conversation(one) for one in batch], policy=self.rules.policy)
-            for example, result in zip(batch, rendered, strict=True):
-                if isinstance(result, TunesmithError):
-                    notes.bad_rows.extend(_bad_rows(example, result))
-                else:
-                    yield from self._fit(example, result, notes)
+    def conversations(self, example: Example) -> tuple[Conversation, ...]:
+        """Give the conversation."""
+        return (prompt_of(example),)
 
-    def _fit(self, example: Example, rendered: Rendered, notes: Notes) -> Iterator[TokenRow]:
-        """Give the row when it can be used within the limit, and record its outcome."""
-        if not np.any(rendered.weights[1:]):
-            notes.record(example, "dropped", "nothing_supervised")
-        elif len(rendered.input_ids) <= self.rules.cutoff_len:
-            notes.record(example, "kept")
-            yield _to_row(example, rendered)
-        elif self.rules.length_policy == "refuse":
-            notes.too_long.append((example.source, len(rendered.input_ids)))
-        elif self.rules.length_policy == "drop":
-            notes.record(example, "dropped", "too_long")
-        else:
-            cut = self._cutter.cut(_conversation(example), rendered)
-            notes.record(example, "dropped" if cut.rendered is None else "cut", cut.reason)
-            if cut.rendered is not None:
-                yield _to_row(example, cut.rendered)
+    def render_all(self, conversations: Sequence[Conversation]) -> Sequence[Rendering]:
+        """Render conversations as the template trains them."""
+        return self._template.render_samples(conversations, policy=self.rules.policy)
 
+    def fault(self, renderings: Renderings) -> str | None:
+        """Refuse rows without a trained token."""
+        return None if num_trained(renderings) else "nothing_supervised"
 
-def _conversation(example: Example) -> Conversation:
-    assert example.conversation is not None, "a supervised example has a conversation"
-    return example.conversation
+    def whole(self, example: Example, renderings: Renderings) -> Fitted:
+        """Keep all samples."""
+        if len(renderings) == 1:
+            return super().whole(example, renderings)
+        return Fitted(renderings=renderings, outcome="split", reason="samples")
+
+    def to_rows(self, example: Example, renderings: Renderings) -> Sequence[TokenRow]:
+        """Give a row for each rendering."""
+        return [_to_row(example, rendered) for rendered in renderings]
+
+    def split(self, example: Example, renderings: Renderings) -> Cut:
+        """Split between turns, and within an answer where that is sound."""
+        return self._splitter.split(
+            prompt_of(example), lambda part: self.render_example(replace(example, conversation=part))
+        )
+
+    def cut_by_ratio(self, example: Example, renderings: Renderings) -> Renderings:
+        """Cut prompts and answers turn by turn; the last turn first, where it alone is trained."""
+        shorter = [
+            cut_turns(
+                rendered,
+                self._answers(example, rendered) if len(renderings) == 1 else rendered.weights != 0,
+                self.rules.cutoff_len,
+                last_first=self.rules.policy.mask_history,
+            )
+            for rendered in renderings
+        ]
+        return tuple(rendered for rendered in shorter if num_trained((rendered,)))
+
+    def _answers(self, example: Example, rendered: Rendered) -> Mask:
+        """Say which tokens are answers, trained or not."""
+        conversation = prompt_of(example)
+        messages = tuple(replace(message, weight=None) for message in conversation.messages)
+        policy = TrainPolicy(default_system=self.rules.policy.default_system)
+        plain = self._template.render_many([replace(conversation, messages=messages)], policy=policy)[0]
+        if isinstance(plain, TunesmithError) or not np.array_equal(plain.input_ids, rendered.input_ids):
+            return np.not_equal(rendered.weights, 0)
+        return np.not_equal(plain.weights, 0)
 
 
 def _to_row(example: Example, rendered: Rendered) -> TokenRow:
@@ -67,10 +88,3 @@ def _to_row(example: Example, rendered: Rendered) -> TokenRow:
         weights=weights,
         segment_lengths=(len(rendered.input_ids),),
     )
-
-
-def _bad_rows(example: Example, error: TunesmithError) -> list[BadRow]:
-    return [
-        BadRow(source=example.source, code=problem.code, message=problem.message, remedy=problem.remedy)
-        for problem in error.problems[:1]
-    ]

@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts become rows without losing a token, one after the other or apart."""
+"""Texts become rows without losing a token, unless the length policy says so."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import Example, RowRef, TokenRow
-from tunesmith.data.encoders.base import EncodeRules, Notes
+from tunesmith.data.encoders.base import EncodeRules, LengthPolicy, Notes
 from tunesmith.data.encoders.text import TextEncoder
-from tunesmith.data.ledger import Ledger
 from tunesmith.templates.base import TrainPolicy
 
 
@@ -25,86 +24,87 @@ class WordTokenizer:
         return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
 
 
-def encode(texts: list[str], *, cutoff_len: int, concatenate: bool) -> tuple[list[TokenRow], Ledger]:
+def encode(
+    texts: list[str], *, cutoff_len: int, policy: LengthPolicy = "truncate_prompt"
+) -> tuple[list[TokenRow], Notes]:
     rules = EncodeRules(
         tokenizer=WordTokenizer(),  # type: ignore[arg-type]
         template=None,
         policy=TrainPolicy(),
         cutoff_len=cutoff_len,
-        length_policy="truncate_prompt",
-        concatenate=concatenate,
+        length_policy=policy,
     )
-    ledger = Ledger()
-    ledger.enter("train", "d", len(texts))
     notes = Notes()
     examples = [
         Example(kind="text", source=RowRef(dataset="d", file="f", row=row), text=text) for row, text in enumerate(texts)
     ]
     rows = list(TextEncoder(rules).encode(examples, notes))
-    for row, outcome, reason, _ in notes.outcomes:
-        ledger.record("train", row, outcome, reason)
-    ledger.check(1.0)
-    return rows, ledger
+    assert len(notes.outcomes) + len(notes.too_long) == len(texts)
+    assert sum(outcome.parts for outcome in notes.outcomes) == len(rows)
+    return rows, notes
 
 
 def ids(rows: list[TokenRow]) -> list[list[int]]:
     return [row.input_ids.tolist() for row in rows]
 
 
-def test_texts_follow_one_another() -> None:
-    rows, ledger = encode(["1 2 3", "4", "5 6 7 8 9"], cutoff_len=4, concatenate=True)
-    assert ids(rows) == [[1, 2, 3, 0], [4, 0, 5, 6], [7, 8, 9, 0]]
-    assert [row.source.row for row in rows] == [0, 1, 2]
-    assert (ledger.count("kept"), ledger.count("split")) == (2, 1)
+def outcomes(notes: Notes) -> list[tuple[int, str, str]]:
+    return [(row.row, outcome, reason) for row, outcome, reason, _ in notes.outcomes]
 
 
-def test_texts_apart_have_rows_of_their_own() -> None:
-    rows, ledger = encode(["1 2 3", "4", "5 6 7 8 9"], cutoff_len=4, concatenate=False)
+TEXTS = ["1 2 3", "4", "5 6 7 8 9"]
+
+
+@pytest.mark.parametrize("policy", ["truncate_prompt", "split"])
+def test_a_long_text_is_continued(policy: LengthPolicy) -> None:
+    rows, notes = encode(TEXTS, cutoff_len=4, policy=policy)
     assert ids(rows) == [[1, 2, 3, 0], [4, 0], [5, 6, 7, 8], [9, 0]]
-    assert (ledger.count("kept"), ledger.count("split")) == (2, 1)
+    assert [row.source.row for row in rows] == [0, 1, 2, 2]
+    assert outcomes(notes) == [(0, "kept", ""), (1, "kept", ""), (2, "split", "parts")]
+
+
+def test_the_policy_drops_refuses_or_cuts() -> None:
+    rows, notes = encode(TEXTS, cutoff_len=4, policy="drop")
+    assert ids(rows) == [[1, 2, 3, 0], [4, 0]] and outcomes(notes)[2] == (2, "dropped", "too_long")
+    rows, notes = encode(TEXTS, cutoff_len=4, policy="refuse")
+    assert len(rows) == 2 and [(row.row, length) for row, length in notes.too_long] == [(2, 6)]
+    rows, notes = encode(TEXTS, cutoff_len=4, policy="ratio")
+    assert ids(rows)[2] == [5, 6, 7, 8] and outcomes(notes)[2] == (2, "cut", "ratio_text")
 
 
 def test_the_first_token_of_a_row_is_no_target() -> None:
-    rows, _ = encode(["1 2 3 4 5"], cutoff_len=4, concatenate=True)
+    rows, _ = encode(["1 2 3 4 5"], cutoff_len=4)
     assert [row.weights.tolist() for row in rows] == [[0, 1, 1, 1], [0, 1]]
 
 
 def test_an_end_token_is_not_doubled() -> None:
-    assert ids(encode(["1 0"], cutoff_len=4, concatenate=True)[0]) == [[1, 0]]
+    assert ids(encode(["1 0"], cutoff_len=4)[0]) == [[1, 0]]
 
 
 def test_empty_texts_are_dropped_by_name() -> None:
-    rows, ledger = encode(["", "  ", "1"], cutoff_len=4, concatenate=True)
+    rows, notes = encode(["", "  ", "1"], cutoff_len=4)
     assert ids(rows) == [[1, 0]]
-    assert [(entry["reason"], entry["rows"]) for entry in ledger.to_json()["reasons"]] == [("text_empty", [0, 1])]
+    assert outcomes(notes) == [(0, "dropped", "text_empty"), (1, "dropped", "text_empty"), (2, "kept", "")]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(st.integers(1, 9), max_size=12), max_size=12), st.integers(2, 9), st.booleans())
-def test_no_token_is_lost(texts: list[list[int]], cutoff_len: int, concatenate: bool) -> None:
-    rows, ledger = encode([" ".join(map(str, text)) for text in texts], cutoff_len=cutoff_len, concatenate=concatenate)
-    expected = [token for text in texts if text for token in [*text, 0]]
-    assert [token for row in ids(rows) for token in row] == expected
+@given(st.lists(st.lists(st.integers(1, 9), max_size=12), max_size=12), st.integers(2, 9))
+def test_no_token_is_lost(texts: list[list[int]], cutoff_len: int) -> None:
+    rows, notes = encode([" ".join(map(str, text)) for text in texts], cutoff_len=cutoff_len)
+    assert [token for row in ids(rows) for token in row] == [token for text in texts if text for token in [*text, 0]]
     assert all(len(row) <= cutoff_len for row in ids(rows))
-    if concatenate:
-        assert all(len(row) == cutoff_len for row in ids(rows)[:-1])
-    assert ledger.count("dropped") == sum(not text for text in texts)
+    assert sum(outcome == "dropped" for _, outcome, _ in outcomes(notes)) == sum(not text for text in texts)
 
 
 def test_a_tokenizer_without_end_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WordTokenizer, "eos_token_id", None)
     with pytest.raises(TunesmithError, match=r"data\.end_token_missing"):
-        encode(["1"], cutoff_len=4, concatenate=True)
+        encode(["1"], cutoff_len=4)
 
 
 def test_real_texts_come_back(tokenizer: PreTrainedTokenizerBase) -> None:
     rules = EncodeRules(
-        tokenizer=tokenizer,
-        template=None,
-        policy=TrainPolicy(),
-        cutoff_len=8,
-        length_policy="truncate_prompt",
-        concatenate=True,
+        tokenizer=tokenizer, template=None, policy=TrainPolicy(), cutoff_len=8, length_policy="truncate_prompt"
     )
     text = "The tunesmith tuned a small model, and it sang."
     example = Example(kind="text", source=RowRef(dataset="d", file="f", row=0), text=text)
