@@ -21,8 +21,21 @@ _SOURCE = RowRef(dataset="d", file="f.jsonl", row=3)
 # One row of every format; a new format adds its own.
 SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "alpaca": {"instruction": "Add.", "input": "2+2", "output": "4", "history": [["a", "b"]], "system": "s"},
-    "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": "[]"},
+    "classification": {"text": "a", "label": "b"},
+    "classification_zh": {"text": "a", "label": "b"},
+    "contrast": {"anchor": "a", "positive": ["b"], "negative": ["c"]},
+    "exam": {"question": "a", "A": "b", "B": "c", "answer": "A"},
+    "labelled": {"text": "a", "label": "b"},
+    "ner": {"text": "Ann", "entities": [{"entity_text": "Ann", "entity_label": "PER", "entity_names": ["person"]}]},
+    "ner_zh": {"text": "南京", "entities": [{"entity_text": "南京", "entity_label": "x", "entity_names": ["地点"]}]},
     "openai": {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+    "pair": {
+        "chosen_messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+        "rejected_messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}],
+    },
+    "sharegpt": {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": "[]"},
+    "solutions": {"question": "a", "solution": "b", "is_correct": True},
+    "swift": {"query": "a", "response": "b", "rejected_response": "c", "channel": "d", "objects": {"ref": ["e"]}},
     "text": {"text": "a"},
 }
 
@@ -46,8 +59,8 @@ def test_every_format_has_a_sample() -> None:
 def test_the_sample_is_read(name: str) -> None:
     example = read(name, SAMPLES[name])
     assert example.source == _SOURCE
-    assert example.kind in ("supervised", "text")
     assert example.conversation is not None or example.text
+    assert (example.kind == "preference") == bool(example.chosen and example.rejected)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))

@@ -5,18 +5,29 @@
 Giving some columns or tags keeps the defaults of the others; recognition only chooses among names that were not given.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.core.errors import Problem, Where
-from tunesmith.data.formats.base import DEFAULT_COLUMNS, DEFAULT_TAGS, Columns
+from tunesmith.core.types import RowKind
+from tunesmith.data.formats.base import DEFAULT_COLUMNS, DEFAULT_TAGS, Columns, formats
+from tunesmith.data.layouts import recognise
 from tunesmith.data.sets import DataSet
+from tunesmith.data.sight import NAMES, Layout, Sight
 
 SAMPLE_ROWS = 50
 
 # What a format means by a name that is not given, where it differs from DEFAULT_COLUMNS and DEFAULT_TAGS.
-_FORMAT_COLUMNS: Mapping[str, Mapping[str, str]] = {"openai": {"messages": "messages"}}
+_FORMAT_COLUMNS: Mapping[str, Mapping[str, str | None]] = {
+    "openai": {"messages": "messages"},
+    "swift": {"messages": "messages", "prompt": "query", "query": None, "response": "response"},
+    "exam": {"prompt": "question", "response": "answer"},
+    "solutions": {"prompt": "question", "response": "solution", "kto_tag": "is_correct"},
+    "labelled": {"label": "label"},
+    "classification": {"label": "label"},
+    "classification_zh": {"label": "label"},
+}
 _FORMAT_TAGS: Mapping[str, Mapping[str, str]] = {
     "openai": {
         "role_tag": "role",
@@ -25,18 +36,6 @@ _FORMAT_TAGS: Mapping[str, Mapping[str, str]] = {
         "assistant_tag": "assistant",
         "observation_tag": "tool",
     }
-}
-
-# Names that are recognised, best first.
-_MESSAGES = ("messages", "conversations", "conversation")
-_PROMPTS = ("instruction", "prompt", "query", "question", "problem")
-_RESPONSES = ("output", "response", "answer", "completion", "solution", "target")
-_ROLE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "user_tag": ("human", "user"),
-    "assistant_tag": ("gpt", "assistant", "bot"),
-    "observation_tag": ("observation", "tool", "tool_response", "function_response"),
-    "function_tag": ("function_call", "tool_call"),
-    "system_tag": ("system",),
 }
 
 
@@ -49,76 +48,47 @@ class Reading:
     decision: str | None = None
 
 
-def choose_reading(data_set: DataSet, sample: Sequence[Mapping[str, Any]]) -> Reading | Problem:
-    """Take the named format, or recognise it from some rows."""
+def choose_reading(
+    data_set: DataSet, sample: Sequence[Mapping[str, Any]], *, kind: RowKind | None = None
+) -> Reading | Problem:
+    """Take the named format, or recognise it from some rows; `kind` decides where columns allow two readings."""
+    sight = Sight(sample=sample, given=data_set.columns, tags=data_set.tags, ranking=data_set.ranking, kind=kind)
     if data_set.formatting is not None:
-        return Reading(format=data_set.formatting, columns=columns_of(data_set, data_set.formatting))
-    present = list(dict.fromkeys(name for row in sample for name in row))
-    messages = _first(_MESSAGES, present, data_set.columns.get("messages"))
-    if messages is not None:
-        return _recognise_chat(data_set, sample, messages)
-    prompt = _first(_PROMPTS, present, data_set.columns.get("prompt"))
-    if prompt is not None:
-        return _recognise_alpaca(data_set, present, prompt)
-    text = _first(("text",), present, data_set.columns.get("text"))
-    if text is not None:
-        return _recognised("text", columns_of(data_set, "text", text=text), f"column {text!r}")
+        return _named(data_set, data_set.formatting, sight)
+    layout = recognise(sight)
+    if layout is None:
+        return _unrecognised(data_set, sight)
+    decision = f"read as {layout.format}: it has {layout.reason}"
+    return Reading(format=layout.format, columns=_columns(data_set, layout), decision=decision)
+
+
+def _named(data_set: DataSet, name: str, sight: Sight) -> Reading:
+    """Take the format as named; only the stage's label or answer column is looked for, where it is not described."""
+    looked_for = {key: found for key, found in sight.named(*sight.stage_keys).items() if key not in data_set.columns}
+    ranking = data_set.ranking or (sight.kind == "preference" and {"chosen", "rejected"} <= set(sight.present))
+    columns = _columns(data_set, Layout(format=name, reason="", names=looked_for, ranking=ranking))
+    found = [f"{key} is column {name!r}" for key, name in looked_for.items()]
+    return Reading(format=name, columns=columns, decision=f"read as {name}: {found[0]}" if found else None)
+
+
+def columns_of(data_set: DataSet, name: str, **recognised: str | None) -> Columns:
+    """Put what was given over what was recognised over the defaults of the format."""
+    return _columns(data_set, Layout(format=name, reason="", names=recognised))
+
+
+def _columns(data_set: DataSet, layout: Layout) -> Columns:
+    names = {**DEFAULT_COLUMNS, **_FORMAT_COLUMNS.get(layout.format, {}), **layout.names, **data_set.columns}
+    tags = {**DEFAULT_TAGS, **_FORMAT_TAGS.get(layout.format, {}), **layout.tags, **data_set.tags}
+    return Columns(names=names, tags=tags, ranking=data_set.ranking or layout.ranking)
+
+
+def _unrecognised(data_set: DataSet, sight: Sight) -> Problem:
+    usual = ", ".join(names[0] for key, names in NAMES.items() if key in ("messages", "prompt", "text"))
     return Problem(
         code="data.format_unrecognised",
         message=f"The format of {data_set.name} cannot be told from its columns "
-        f"({', '.join(map(repr, present)) or 'none'}).",
-        remedy="Name it in dataset_info.json: formatting (alpaca, sharegpt, openai or text) and columns.",
+        f"({', '.join(map(repr, sight.present)) or 'none'}).",
+        remedy=f"Name formatting ({', '.join(formats.names())}) and columns in dataset_info.json, or rename the "
+        f"columns; usual names are {usual}.",
         where=Where(file=data_set.files[0].as_posix(), dataset=data_set.name),
     )
-
-
-def _recognise_chat(data_set: DataSet, sample: Sequence[Mapping[str, Any]], messages: str) -> Reading:
-    keys, roles = set[str](), set[str]()
-    for turn in _turns(sample, messages):
-        keys.update(turn)
-        roles.update(str(turn[key]) for key in ("role", "from") if key in turn)
-    if "role" in keys and "role_tag" not in data_set.tags:
-        columns = columns_of(data_set, "openai", messages=messages)
-        return _recognised("openai", columns, f"column {messages!r} with role and content")
-    words = {tag: _first(words, roles, data_set.tags.get(tag)) for tag, words in _ROLE_WORDS.items()}
-    tags = {tag: word for tag, word in words.items() if word is not None}
-    columns = columns_of(data_set, "sharegpt", messages=messages)
-    columns = Columns(names=columns.names, tags={**columns.tags, **tags}, ranking=columns.ranking)
-    keys_named = f"{columns.tags['role_tag']} and {columns.tags['content_tag']}"
-    return _recognised("sharegpt", columns, f"column {messages!r} with {keys_named}")
-
-
-def _turns(sample: Iterable[Mapping[str, Any]], messages: str) -> Iterable[Mapping[str, Any]]:
-    for row in sample:
-        value = row.get(messages)
-        if isinstance(value, list):
-            yield from (turn for turn in value if isinstance(turn, Mapping))
-
-
-def _recognise_alpaca(data_set: DataSet, present: Sequence[str], prompt: str) -> Reading:
-    response = _first(_RESPONSES, present, data_set.columns.get("response"))
-    names = {"prompt": prompt} | ({"response": response} if response is not None else {})
-    columns = columns_of(data_set, "alpaca", **names)
-    if "chosen" in present and "rejected" in present and response is None:
-        columns = Columns(names=columns.names, tags=columns.tags, ranking=True)
-        return _recognised("alpaca", columns, f"columns {prompt!r}, 'chosen' and 'rejected'")
-    return _recognised("alpaca", columns, " and ".join(f"column {name!r}" for name in names.values()))
-
-
-def _recognised(name: str, columns: Columns, reason: str) -> Reading:
-    return Reading(format=name, columns=columns, decision=f"read as {name}: it has {reason}")
-
-
-def _first(candidates: Sequence[str], present: Iterable[str], given: str | None) -> str | None:
-    """Take the given name, or the first candidate that is there."""
-    if given is not None:
-        return given
-    found = set(present)
-    return next((name for name in candidates if name in found), None)
-
-
-def columns_of(data_set: DataSet, name: str, **recognised: str) -> Columns:
-    """Put what was given over what was recognised over the defaults of the format."""
-    names = {**DEFAULT_COLUMNS, **_FORMAT_COLUMNS.get(name, {}), **recognised, **data_set.columns}
-    tags = {**DEFAULT_TAGS, **_FORMAT_TAGS.get(name, {}), **data_set.tags}
-    return Columns(names=names, tags=tags, ranking=data_set.ranking)

@@ -5,7 +5,7 @@
 A format knows names of columns and roles; it knows nothing of files, templates or tokens.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from tunesmith.core.names import nearest
 from tunesmith.core.registry import Registry
 from tunesmith.core.types import Example, RowRef
 
-# Keys of `columns` in dataset_info.json → the column meant when the key is not given.
+# Keys of `columns` in dataset_info.json → the column meant when the key is not given. LLaMA-Factory's keys come first.
 DEFAULT_COLUMNS: Mapping[str, str | None] = {
     "prompt": "instruction",
     "query": "input",
@@ -29,6 +29,21 @@ DEFAULT_COLUMNS: Mapping[str, str | None] = {
     "rejected": "rejected",
     "kto_tag": None,
     "text": "text",
+    "label": None,
+    "reference_answer": None,
+    "candidates": None,
+    "entities": "entities",
+    "anchor": "anchor",
+    "positive": "positive",
+    "negative": "negative",
+    "similarity": None,
+    "chosen_messages": "chosen_messages",
+    "rejected_messages": "rejected_messages",
+    "rejected_response": "rejected_response",
+    "positive_messages": "positive_messages",
+    "negative_messages": "negative_messages",
+    "channel": "channel",
+    "objects": "objects",
 }
 
 # Keys of `tags` → the word meant when the key is not given.
@@ -43,7 +58,11 @@ DEFAULT_TAGS: Mapping[str, str] = {
 }
 
 MEDIA_KEYS = ("images", "videos", "audios")
-OPTIONAL_KEYS = ("query", "history", "system", "tools", "kto_tag", *MEDIA_KEYS)
+# Columns that a row may lack; a description that names one which no row has is wrong all the same.
+OPTIONAL_KEYS = (
+    *("query", "history", "system", "tools", "kto_tag", "label", "reference_answer", "candidates", "similarity"),
+    *("negative", "negative_messages", "channel", "objects", *MEDIA_KEYS),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +115,14 @@ class Columns:
         """Say whether the row has that column."""
         return self.names[key] in row.values
 
+    def further(self, row: Row, read: Collection[str]) -> dict[str, Any]:
+        """Give the columns that no key of `read` names, without empty ones, for rewards and losses to use.
+
+        `solution` is always among them: rewards written for ms-swift ask for it by name.
+        """
+        taken = {self.names[key] for key in read} - {"solution"}
+        return {name: value for name, value in row.values.items() if name not in taken and value is not None}
+
 
 Format = Callable[[Row, Columns], Example]
 formats: Registry[Format] = Registry("data format", "tunesmith.data.formats", code="data.format_unknown")
@@ -140,14 +167,3 @@ def describe(value: Any) -> str:
     names = {dict: "an object", list: "a list", bool: "a truth value", type(None): "null"}
     kind = names.get(type(value), "a number")
     return f"{kind} ({value})" if isinstance(value, (bool, int, float)) else kind
-
-
-def refuse_media(row: Row, columns: Columns) -> None:
-    """Refuse rows that bring images, video or audio, which text training would drop without a word."""
-    found = [columns.names[key] for key in MEDIA_KEYS if columns.optional(row, key)]
-    if found:
-        raise RowError(
-            "data.media_unsupported",
-            f"The row has media in {', '.join(map(repr, found))}, which cannot be trained on yet.",
-            "Use text rows, or set these columns to null in dataset_info.json to train on the text alone.",
-        )

@@ -1,60 +1,153 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all chat formats share: the order of turns, tool descriptions, tool calls, and the kind of example they make."""
+"""What all chat formats share: the order of turns, system prompts, answers that are compared, and the example made."""
 
-import json
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from tunesmith.core.types import Conversation, Example, Message, RowKind, ToolCall
-from tunesmith.data.formats.base import Columns, Row, RowError, as_text, describe, refuse_media
+from tunesmith.core.types import Conversation, Example, Message, Role, RowKind
+from tunesmith.data.formats.base import MEDIA_KEYS, Columns, Row, RowError, as_text
+from tunesmith.data.formats.media import Medium, media_of
+from tunesmith.data.formats.tool_calls import read_tools
+from tunesmith.data.formats.values import describe_list, read_number, read_truth, shown
 
-_THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*", re.DOTALL)
-_WRAPPED_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+ReadTurn = Callable[[Mapping[str, Any]], Message]
+
+SHARED_KEYS = ("system", "tools", "kto_tag", "label", "reference_answer", *MEDIA_KEYS)
 _ORDER_REMEDY = "After an optional system message, user (or tool) and assistant turns alternate; fix or remove the row."
 
 
-def chat_example(row: Row, columns: Columns, messages: Sequence[Message]) -> Example:
-    """Build the example of a conversation: supervised when it ends with an answer, else a prompt or a preference."""
-    refuse_media(row, columns)
-    system = columns.text(row, "system")
-    if system and messages and messages[0].role != "system":
-        messages = [Message(role="system", content=system), *messages]
-    check_order(messages)
-    conversation = Conversation(messages=tuple(messages), tools=read_tools(columns.optional(row, "tools")))
-    if columns.optional(row, "kto_tag") is not None:
-        return Example(kind="feedback", source=row.source, conversation=conversation, label=_read_label(row, columns))
-    kind = "supervised" if messages[-1].role == "assistant" else "prompt"
-    return Example(kind=cast(RowKind, kind), source=row.source, conversation=conversation)
-
-
-def preference_example(
-    row: Row, columns: Columns, messages: Sequence[Message], *, chosen: Message, rejected: Message
+def chat_example(
+    row: Row,
+    columns: Columns,
+    messages: Sequence[Message],
+    *,
+    read: Sequence[str],
+    inline: Sequence[Medium] = (),
 ) -> Example:
-    """Build the example of a preference pair: the shared prompt and its two answers."""
-    prompt = chat_example(row, columns, messages)
-    if prompt.kind != "prompt":
-        raise RowError(
-            "data.role_order_broken", "The shared prompt of a preference pair ends with an answer.", _ORDER_REMEDY
-        )
+    """Build the example of a conversation; its kind follows from how it ends and from the label columns.
+
+    `read` are the keys of the columns that the format has read; `inline` are media found in the messages.
+    """
+    messages = _with_system(row, columns, messages)
+    check_order(messages)
+    kind, label = _kind_of(row, columns, messages)
+    answer = columns.optional(row, "reference_answer")
     return Example(
-        kind="preference",
+        kind=kind,
         source=row.source,
-        conversation=prompt.conversation,
-        chosen=(chosen,),
-        rejected=((rejected,),),
+        conversation=Conversation(messages=tuple(messages), tools=read_tools(columns.optional(row, "tools"))),
+        label=label,
+        media=media_of(row, columns, messages, inline),
+        reference_answer=None if answer is None else _reference_text(answer, columns),
+        fields=columns.further(row, (*SHARED_KEYS, *read)),
     )
 
 
-def _read_label(row: Row, columns: Columns) -> bool:
-    value = columns.required(row, "kto_tag")
-    if isinstance(value, bool):
-        return value
+def _reference_text(answer: Any, columns: Columns) -> str:
+    """Read a reference answer; numbers are answers too."""
+    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+        return str(answer)
+    return as_text(answer, f"column {columns.names['reference_answer']!r}")
+
+
+def _with_system(row: Row, columns: Columns, messages: Sequence[Message]) -> Sequence[Message]:
+    system = columns.text(row, "system")
+    if system and messages and messages[0].role != "system":
+        return [Message(role="system", content=system), *messages]
+    return messages
+
+
+def _kind_of(row: Row, columns: Columns, messages: Sequence[Message]) -> tuple[RowKind, bool | str | float | None]:
+    tag, label = columns.optional(row, "kto_tag"), columns.optional(row, "label")
+    if tag is not None:
+        _require_answer(messages)
+        return "feedback", read_truth(tag, f"column {columns.names['kto_tag']!r}")
+    if label is not None:
+        return "labelled", read_label(label, f"column {columns.names['label']!r}")
+    return ("supervised" if messages[-1].role == "assistant" else "prompt"), None
+
+
+def _require_answer(messages: Sequence[Message]) -> None:
+    if messages[-1].role != "assistant":
+        raise RowError(
+            "data.answer_missing",
+            "The row has a true or false label and no answer that it could judge.",
+            "Add the answer, or remove the row.",
+        )
+
+
+def read_label(value: Any, what: str) -> bool | str | float:
+    """Read a label: a class name, a truth value or a number."""
+    if isinstance(value, (bool, str)):
+        return value if isinstance(value, bool) else as_text(value, what)
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, int) else read_number(value, what)
     raise RowError(
         "data.type_wrong",
-        f"A feedback label must be true or false, found {value!r}.",
-        "Write the label as a JSON truth value, without quotes.",
+        f"A label must be a name or a number, found {shown(value)} in {what}.",
+        "Write one label a row.",
+    )
+
+
+def preference_example(prompt: Example, *, chosen: Sequence[Message], rejected: Sequence[Sequence[Message]]) -> Example:
+    """Build the example of a preference pair: the shared prompt and the turns that follow it."""
+    if prompt.kind != "prompt" or prompt.conversation is None:
+        raise RowError(
+            "data.role_order_broken", "The shared prompt of a preference pair ends with an answer.", _ORDER_REMEDY
+        )
+    if not rejected:
+        raise RowError("data.answer_missing", "The row has no rejected answer.", "Add one, or remove the row.")
+    for turns in (chosen, *rejected):
+        check_order([*prompt.conversation.messages, *turns])
+    return Example(
+        kind="preference",
+        source=prompt.source,
+        conversation=prompt.conversation,
+        chosen=tuple(chosen),
+        rejected=tuple(tuple(turns) for turns in rejected),
+        media=prompt.media,
+        channel=prompt.channel,
+        reference_answer=prompt.reference_answer,
+        fields=prompt.fields,
+        objects=prompt.objects,
+    )
+
+
+def read_compared(row: Row, columns: Columns, read: ReadTurn) -> tuple[list[Message], list[list[Message]]]:
+    """Read the columns `chosen` and `rejected`: one chosen answer, one or several rejected ones."""
+    chosen = read_alternatives(columns.required(row, "chosen"), read)
+    if len(chosen) != 1:
+        raise RowError(
+            "data.type_wrong",
+            f"One chosen answer is expected, found {len(chosen)}.",
+            "Write the chosen answer as text, as one message, or as a list of the turns that follow the prompt.",
+        )
+    return chosen[0], read_alternatives(columns.required(row, "rejected"), read)
+
+
+def read_alternatives(value: Any, read: ReadTurn) -> list[list[Message]]:
+    """Read one answer or several: text, a message, a list of them, or lists of the turns that follow the prompt."""
+    if not isinstance(value, list):
+        return [[_read_answer(value, read)]]
+    if all(isinstance(item, Mapping) for item in value):
+        turns = [read(item) for item in value]
+        are_alternatives = all(turn.role == "assistant" for turn in turns)
+        return [[turn] for turn in turns] if are_alternatives else [turns]
+    if all(isinstance(item, list) for item in value):
+        return [[_read_answer(turn, read) for turn in item] for item in value]
+    return [[_read_answer(item, read)] for item in value]
+
+
+def _read_answer(value: Any, read: ReadTurn) -> Message:
+    if isinstance(value, str):
+        return Message(role="assistant", content=as_text(value, "an answer"))
+    if isinstance(value, Mapping):
+        return read(value)
+    raise RowError(
+        "data.type_wrong",
+        f"An answer must be text or a message, found {describe_list(value)}.",
+        "Write it as text, or as one message object.",
     )
 
 
@@ -64,7 +157,7 @@ def check_order(messages: Sequence[Message]) -> None:
         raise RowError("data.messages_empty", "The conversation has no messages.", "Remove the row or fill it.")
     previous = None
     for position, message in enumerate(messages):
-        allowed = _may_follow(previous)
+        allowed = _FOLLOWERS[previous]
         if message.role not in allowed:
             place = f"after {_named(previous)}" if previous else "at the start"
             raise RowError(
@@ -77,11 +170,13 @@ def check_order(messages: Sequence[Message]) -> None:
         raise RowError("data.role_order_broken", "The conversation is a system message alone.", _ORDER_REMEDY)
 
 
-def _may_follow(previous: str | None) -> tuple[str, ...]:
-    if previous is None:
-        return ("system", "user")
-    followers = {"system": ("user",), "user": ("assistant",), "assistant": ("user", "tool")}
-    return followers.get(previous, ("assistant", "tool"))
+_FOLLOWERS: Mapping[str | None, tuple[str, ...]] = {
+    None: ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("assistant", "tool"),
+}
 
 
 def _named(role: str | None) -> str:
@@ -97,117 +192,28 @@ def unknown_role(role: Any, known: Sequence[str]) -> RowError:
     )
 
 
-def read_message_list(value: Any, name: str | None) -> list[Mapping[str, Any]]:
-    """Take a list of message objects, or its JSON text, as tables hold it."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = parse_json(value, f"column {name!r}", "data.type_wrong")
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+def read_weight(message: Mapping[str, Any], role: Role) -> float | None:
+    """Read the loss weight of a message: loss_weight, or ms-swift's `loss` (yes or no) and `loss_scale`."""
+    weights = [message.get(name) for name in ("loss_weight", "loss_scale")]
+    weight = next((read_number(value, "a loss weight") for value in weights if value is not None), None)
+    if weight is not None and weight < 0:
+        raise RowError("data.type_wrong", f"A loss weight must be a number from 0, found {weight}.", "Correct the row.")
+    if role != "assistant":
+        _refuse_weight(weight, role)
+        return None
+    loss = message.get("loss")
+    if loss is None:
+        return weight
+    if not read_truth(loss, "`loss` of a message"):
+        return 0.0
+    return 1.0 if weight is None else weight
+
+
+def _refuse_weight(weight: float | None, role: Role) -> None:
+    """Refuse a weight that would have no effect: only assistant turns are trained one by one."""
+    if weight:
         raise RowError(
-            "data.type_wrong",
-            f"A list of messages is expected in column {name!r}, found {describe_list(value)}.",
-            "Write it as a list of objects with a role and a content each.",
+            "data.weight_unsupported",
+            f"{_named(role).capitalize()} has the loss weight {weight}; only assistant turns can have one.",
+            "Set it to 0; to train on all of the prompt, set train_on_prompt: true.",
         )
-    return value
-
-
-def describe_list(value: Any) -> str:
-    """Name the JSON type of a value, and of a list the first element that is no object."""
-    if isinstance(value, list):
-        odd = next((item for item in value if not isinstance(item, Mapping)), None)
-        return f"a list with {describe_list(odd)} in it"
-    return "text" if isinstance(value, str) else describe(value)
-
-
-def parse_json(text: str, what: str, code: str) -> Any:
-    """Parse JSON text of a cell, or say what is wrong with it."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise RowError(
-            code, f"JSON is expected in {what}: {error.msg} at character {error.pos}.", "Correct the JSON."
-        ) from error
-
-
-def read_tools(value: Any) -> tuple[Mapping[str, Any], ...]:
-    """Read tool descriptions: JSON text, a list or one object; bare functions are wrapped as OpenAI writes them."""
-    if isinstance(value, str):
-        value = parse_json(value, "the tools", "data.tools_malformed") if value.strip() else None
-    if value is None:
-        return ()
-    tools = [value] if isinstance(value, Mapping) else value
-    if not isinstance(tools, list) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise RowError(
-            "data.tools_malformed",
-            f"Tools must be a list of objects, found {describe_list(value)}.",
-            "Write each tool as {name, description, parameters}.",
-        )
-    return tuple(_as_openai_tool(tool) for tool in tools)
-
-
-def _as_openai_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "function" in tool:
-        return tool
-    if "name" not in tool:
-        raise RowError("data.tools_malformed", "A tool has no name.", "Write each tool as {name, description, …}.")
-    return {"type": "function", "function": tool}
-
-
-def message_of_calls(text: str) -> Message:
-    """Read a function turn: JSON of one call or several, bare or in <tool_call> tags, a thought before it allowed."""
-    thought = _THOUGHT.match(text)
-    rest = text[thought.end() :] if thought else text
-    wrapped = _WRAPPED_CALL.findall(rest)
-    content = _WRAPPED_CALL.sub("", rest).strip() if wrapped else ""
-    calls: list[ToolCall] = []
-    for source in wrapped or [rest]:
-        value = parse_json(source, "a tool call", "data.tool_call_malformed")
-        calls.extend(read_call(call) for call in (value if isinstance(value, list) else [value]))
-    if not calls:
-        raise RowError("data.tool_call_malformed", "A function turn holds no call.", "Correct the row.")
-    reasoning = thought.group(1).strip("\n") if thought else None
-    return Message(role="assistant", content=content, reasoning=reasoning, tool_calls=tuple(calls))
-
-
-def read_call(call: Any) -> ToolCall:
-    """Read {name, arguments}, or OpenAI's {id, function: {name, arguments}}; arguments as object or JSON text."""
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RowError(
-            "data.tool_call_malformed",
-            f"A tool call must be an object with a name and arguments, found {describe_list(call)}.",
-            'Write it as {"name": …, "arguments": {…}}.',
-        )
-    call_id = call.get("id")
-    arguments = _read_arguments(function.get("arguments"))
-    return ToolCall(name=function["name"], arguments=arguments, call_id=call_id if isinstance(call_id, str) else None)
-
-
-def _read_arguments(value: Any) -> Mapping[str, Any] | str:
-    if value is None:
-        return {}
-    if isinstance(value, Mapping):
-        return value
-    if not isinstance(value, str):
-        raise RowError(
-            "data.tool_call_malformed",
-            f"Arguments of a tool call must be an object or its JSON text, found {describe(value)}.",
-            'Write them as {"parameter": value}.',
-        )
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        return value
-    return parsed if isinstance(parsed, Mapping) else value
-
-
-def read_weight(message: Mapping[str, Any]) -> float | None:
-    """Read the loss weight that a message may carry."""
-    value = message.get("loss_weight")
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0):
-        return None if value is None else float(value)
-    raise RowError("data.type_wrong", f"A loss_weight must be a number from 0, found {value!r}.", "Correct the row.")
-
-
-def read_content(value: Any, what: str) -> str:
-    """Read the content of a message as text; null is empty."""
-    return "" if value is None else as_text(value, what)

@@ -1,108 +1,93 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenAI messages: role and content, tool_calls, tool results, reasoning, and contents made of typed blocks."""
+"""OpenAI messages: role and content, tool_calls, tool results, reasoning, and contents made of typed blocks.
+
+LLaMA-Factory v1's messages (typed blocks with `value`, `loss_weight`) and Anthropic's tool blocks are read here too.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from tunesmith.core.types import Example, Message, Role, ToolCall
-from tunesmith.data.formats.base import Columns, Row, RowError, as_text, describe, formats
+from tunesmith.core.types import Example, Message, Role
+from tunesmith.data.formats.base import Columns, Row, as_text, formats
+from tunesmith.data.formats.content import Content, read_blocks
 from tunesmith.data.formats.dialogue import (
     chat_example,
-    parse_json,
-    read_call,
-    read_message_list,
+    preference_example,
+    read_compared,
     read_weight,
     unknown_role,
 )
+from tunesmith.data.formats.media import Medium
+from tunesmith.data.formats.tool_calls import read_call
+from tunesmith.data.formats.values import read_object_list
 
-_ROLES: Mapping[str, Role] = {
+ROLES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
     "tool": "tool",
+    "function": "tool",
 }
-_REASONING_BLOCKS = ("reasoning", "thinking")
 
 
 @formats.register("openai")
 def read_openai(row: Row, columns: Columns) -> Example:
     """Read one row of OpenAI messages."""
-    values = read_message_list(columns.required(row, "messages"), columns.names["messages"])
-    return chat_example(row, columns, [_read_message(value, columns.tags) for value in values])
+    media: list[Medium] = []
+    read = partial(read_message, roles=roles_of(columns.tags), tags=columns.tags, media=media)
+    messages = read_messages(columns.required(row, "messages"), f"column {columns.names['messages']!r}", read)
+    if columns.ranking:
+        example = chat_example(row, columns, messages, read=("messages", "chosen", "rejected"), inline=media)
+        chosen, rejected = read_compared(row, columns, lambda value: read(value)[-1])
+        return preference_example(example, chosen=chosen, rejected=rejected)
+    return chat_example(row, columns, messages, read=("messages",), inline=media)
 
 
-@dataclass
-class _Content:
-    """What the blocks of one message add up to."""
-
-    text: list[str] = field(default_factory=list)
-    reasoning: list[str] = field(default_factory=list)
-    calls: list[ToolCall] = field(default_factory=list)
+def read_messages(value: Any, what: str, read: "partial[list[Message]]") -> list[Message]:
+    """Read a list of message objects; one object may hold the results of several tools."""
+    return [message for item in read_object_list(value, what) for message in read(item)]
 
 
-def _read_message(value: Mapping[str, Any], tags: Mapping[str, str]) -> Message:
-    role = _read_role(value, tags)
-    content = _read_content(value.get(tags["content_tag"]))
-    reasoning = value.get("reasoning_content")
+def roles_of(tags: Mapping[str, str]) -> dict[str, Role]:
+    """Give word → role; the words of the tags count beside OpenAI's own."""
+    named = {tags["user_tag"]: "user", tags["assistant_tag"]: "assistant", tags["system_tag"]: "system"}
+    return {**{word: ROLES[role] for word, role in named.items()}, tags["observation_tag"]: "tool", **ROLES}
+
+
+def read_message(
+    value: Mapping[str, Any], *, roles: Mapping[str, Role], tags: Mapping[str, str], media: list[Medium]
+) -> list[Message]:
+    """Read one message object; tool results within a user turn become tool turns of their own."""
+    word = value.get(tags["role_tag"])
+    role = roles.get(word) if isinstance(word, str) else None
+    if role is None:
+        raise unknown_role(word, list(roles))
+    content = read_blocks(value.get(tags["content_tag"]), media)
+    results = [Message(role="tool", content=text) for text in content.results]
+    message = to_message(value, role, content)
+    is_empty = not (message.content or message.tool_calls or message.reasoning)
+    return results if results and is_empty else [*results, message]
+
+
+def to_message(value: Mapping[str, Any], role: Role, content: Content) -> Message:
+    """Put content, reasoning, tool calls, name and weight of a message object together."""
+    reasoning = value.get("reasoning_content", value.get("reasoning"))
     if reasoning is not None:
         content.reasoning.append(as_text(reasoning, "reasoning_content"))
     calls = value.get("tool_calls")
     if calls:
-        content.calls.extend(read_call(call) for call in read_message_list(calls, "tool_calls"))
+        content.calls.extend(read_call(call) for call in read_object_list(calls, "tool_calls"))
+    if value.get("function_call"):
+        content.calls.append(read_call(value["function_call"]))
     name = value.get("name")
     return Message(
         role=role,
-        content="".join(content.text),
+        content=content.whole_text,
         reasoning="\n".join(content.reasoning) if content.reasoning else None,
         tool_calls=tuple(content.calls),
         name=name if isinstance(name, str) else None,
-        weight=read_weight(value),
+        weight=read_weight(value, role),
     )
-
-
-def _read_role(value: Mapping[str, Any], tags: Mapping[str, str]) -> Role:
-    """Find the role; the words of the tags count beside OpenAI's own."""
-    named = {tags["user_tag"]: "user", tags["assistant_tag"]: "assistant", tags["system_tag"]: "system"}
-    roles = {**{word: _ROLES[role] for word, role in named.items()}, tags["observation_tag"]: _ROLES["tool"], **_ROLES}
-    role = value.get(tags["role_tag"])
-    if not isinstance(role, str) or role not in roles:
-        raise unknown_role(role, list(_ROLES))
-    return roles[role]
-
-
-def _read_content(value: Any) -> _Content:
-    content = _Content()
-    if isinstance(value, list):
-        for block in value:
-            _read_block(block, content)
-    elif value is not None:
-        content.text.append(as_text(value, "the content of a message"))
-    return content
-
-
-def _read_block(block: Any, content: _Content) -> None:
-    """Read a block {type, text} or {type, value}; text, reasoning and tool calls are known."""
-    if not isinstance(block, Mapping):
-        raise RowError(
-            "data.type_wrong",
-            f"A content block must be an object, found {describe(block) if not isinstance(block, str) else 'text'}.",
-            'Write it as {"type": "text", "text": …}.',
-        )
-    kind = block.get("type")
-    text = block.get("text", block.get("value", block.get(str(kind))))
-    if kind == "text":
-        content.text.append(as_text(text, "a text block"))
-    elif kind in _REASONING_BLOCKS:
-        content.reasoning.append(as_text(text, f"a {kind} block"))
-    elif kind == "tool_call":
-        call = parse_json(text, "a tool call", "data.tool_call_malformed") if isinstance(text, str) else text
-        content.calls.append(read_call(call))
-    else:
-        raise RowError(
-            "data.block_unsupported",
-            f"A content block has the type {kind!r}; text, reasoning, thinking and tool_call can be trained on.",
-            "Remove the block, or the row.",
-        )

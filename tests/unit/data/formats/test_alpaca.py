@@ -42,11 +42,43 @@ def test_a_ranking_row_is_a_pair() -> None:
     assert example.chosen[0].content == "good" and example.rejected[0][0].content == "bad"
 
 
-def test_feedback_labels_are_truth_values() -> None:
-    row = {"instruction": "a", "output": "b", "label": False}
-    example = read("alpaca", row, columns={"kto_tag": "label"})
-    assert example.kind == "feedback" and example.label is False
-    assert refused("alpaca", {**row, "label": "false"}, columns={"kto_tag": "label"}).code == "data.type_wrong"
+@pytest.mark.parametrize(
+    ("label", "truth"), [(False, False), ("false", False), ("True", True), ("0", False), (1, True), (0, False)]
+)
+def test_feedback_labels_say_what_they_say(label: object, truth: bool) -> None:
+    example = read("alpaca", {"instruction": "a", "output": "b", "label": label}, columns={"kto_tag": "label"})
+    assert example.kind == "feedback" and example.label is truth
+
+
+@pytest.mark.parametrize("label", ["no", "falsch", 2, -1, 0.5, [False]])
+def test_feedback_labels_that_say_neither_are_refused(label: object) -> None:
+    row = {"instruction": "a", "output": "b", "label": label}
+    assert refused("alpaca", row, columns={"kto_tag": "label"}).code == "data.type_wrong"
+
+
+def test_a_list_of_outputs_is_a_ranking_best_first() -> None:
+    example = read("alpaca", {"instruction": "a", "output": ["best", "worse", "worst"]})
+    assert example.kind == "preference"
+    assert [message.content for message in example.chosen] == ["best"]
+    assert [[message.content for message in turns] for turns in example.rejected] == [["worse"], ["worst"]]
+    assert refused("alpaca", {"instruction": "a", "output": ["alone"]}).code == "data.answer_missing"
+
+
+def test_several_rejected_answers_stay_one_row() -> None:
+    example = read("alpaca", {"instruction": "a", "chosen": "good", "rejected": ["bad", "worse"]}, ranking=True)
+    assert [turns[0].content for turns in example.rejected] == ["bad", "worse"]
+
+
+def test_further_columns_are_kept_for_rewards() -> None:
+    row = {"instruction": "a", "output": "b", "margin": 0.5, "solution": "42", "empty": None}
+    assert read("alpaca", row).fields == {"margin": 0.5, "solution": "42"}
+    example = read("alpaca", row, columns={"reference_answer": "solution"})
+    assert example.reference_answer == "42" and example.fields["solution"] == "42"
+
+
+def test_media_come_in_the_order_of_their_placeholders() -> None:
+    row = {"instruction": "<image> and <audio>", "output": "b <image>", "images": ["1.png", "2.png"], "audios": "3.wav"}
+    assert [medium["source"] for medium in read("alpaca", row).media] == ["1.png", "3.wav", "2.png"]
 
 
 def test_a_row_without_response_is_a_prompt() -> None:
@@ -62,7 +94,7 @@ def test_a_row_without_response_is_a_prompt() -> None:
         ({"instruction": None, "output": "b"}, "data.value_missing", "null"),
         ({"instruction": "a", "output": "b", "history": [["x"]]}, "data.type_wrong", "pair"),
         ({"instruction": "a", "output": "b", "history": {"x": 1}}, "data.type_wrong", "an object"),
-        ({"instruction": "a", "output": "b", "images": ["x.png"]}, "data.media_unsupported", "'images'"),
+        ({"instruction": "a", "output": "b", "images": ["x.png"]}, "data.media_count_wrong", "0 <image>"),
         ({"instruction": "a \ud83d", "output": "b"}, "data.encoding_wrong", "half a character"),
     ],
 )
