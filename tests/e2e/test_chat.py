@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tunesmith.config.load import load_config
+from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import collected_warnings
 from tunesmith.jobs.inference import load_sampling, load_served
 from tunesmith.models.load import load_model
@@ -94,10 +95,15 @@ def test_an_adapter_answers_with_its_weights_and_template(
     changed = own.replace("<|im_start|>user", "<|im_start|>human").replace("'<|im_start|>' +", "'<|im_start|>-' +")
     assert changed != own
     (adapter / "chat_template.jinja").write_text(changed, encoding="utf-8")
-    assert load_served(config).template.source == changed
-    named = load_config({**keys, "template": "chatml"}, command="chat")
+    for wished in (keys, {**keys, "template": "chatml"}):
+        with pytest.raises(TunesmithError) as caught:
+            load_served(load_config(wished, command="chat"))
+        assert caught.value.problems[0].code == "template.frozen_differs"
+    wanted = {**keys, "allow_other_template": True}
+    assert load_served(load_config(wanted, command="chat")).template.source == changed
+    named = load_config({**wanted, "template": "chatml"}, command="chat")
     assert load_served(named).template.name == "chatml"
-    assert [problem.code for problem in collected_warnings()] == ["template.frozen_differs"]
+    assert {problem.code for problem in collected_warnings()} == {"template.frozen_differs"}
 
 
 def test_without_max_new_tokens_the_prompt_counts(tiny_llama_folder: Path, tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ from tunesmith.models.verify import (
     tie_gaps,
 )
 from tunesmith.templates.base import ChatTemplate
-from tunesmith.templates.chat import load_template, own_source
+from tunesmith.templates.chat import own_source
 from tunesmith.templates.jinja_template import TEMPLATE_FILE
+from tunesmith.templates.run_template import load_run_template
 from tunesmith.templates.tokenizer import load_tokenizer
 from tunesmith.training.checkpoints import set_aside
 
@@ -131,7 +132,7 @@ def _find_sources(config: RunConfig) -> Sources:
     tokenizer = load_tokenizer(tokenizer_folder)
     chosen = config.template.template
     has_template = chosen is not None or own_source(tokenizer) or (template_folder / TEMPLATE_FILE).is_file()
-    template = load_template(tokenizer, name=chosen, folder=template_folder) if has_template else None
+    template = load_run_template(config, tokenizer, [template_folder]) if has_template else None
     return Sources(
         folder=folder,
         adapters=adapters,

@@ -8,15 +8,12 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import warning
-from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
 from tunesmith.models.load import ATTENTION, inference_dtype, load_model, load_model_config, resolve_model
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
-from tunesmith.templates.chat import load_template
-from tunesmith.templates.jinja_template import TEMPLATE_FILE
+from tunesmith.templates.run_template import load_served_template, serving_policy_of
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
 
 
@@ -47,32 +44,8 @@ def load_served(config: RunConfig) -> ServedModel:
         engine=TorchEngine(model, pad_id=padding_id(tokenizer)),
         tokenizer=tokenizer,
         template=template,
-        policy=TrainPolicy(default_system=config.template.default_system),
+        policy=serving_policy_of(config),
     )
-
-
-def load_served_template(config: RunConfig, tokenizer: PreTrainedTokenizerBase, folders: list[Path]) -> ChatTemplate:
-    """Load the template a model is served with; the last folder that carries one was trained with it."""
-    chosen = config.template
-    is_thinking_set = config.is_set("enable_thinking") and chosen.enable_thinking is not None
-    variables = {"enable_thinking": chosen.enable_thinking} if is_thinking_set else {}
-    carrying = [folder for folder in folders if (folder / TEMPLATE_FILE).is_file()]
-    frozen = carrying[-1] if carrying else None
-    template = load_template(tokenizer, name=chosen.template, folder=frozen, variables=variables)
-    if chosen.template is not None and frozen is not None:
-        saved = load_template(tokenizer, folder=frozen, variables=variables)
-        if saved.source.rstrip() != template.source.rstrip():
-            emit_warning(
-                warning(
-                    "template.frozen_differs",
-                    f"{frozen} carries the template {saved.name!r}, which it was trained with; `template` asks for "
-                    f"{chosen.template!r}, which writes other text.",
-                    "Leave `template` out to serve what was trained.",
-                    key="template",
-                    file=str(frozen / TEMPLATE_FILE),
-                )
-            )
-    return template
 
 
 def load_sampling(config: RunConfig, template: ChatTemplate, *, num_prompt: int = 0, seed: int = 0) -> Sampling:

@@ -21,7 +21,7 @@ from tunesmith.data.examples import data_seed, read_sets
 from tunesmith.data.split import split_examples
 from tunesmith.engines.torch import TorchEngine
 from tunesmith.jobs.inference import load_sampling
-from tunesmith.templates.base import TrainPolicy
+from tunesmith.templates.run_template import serving_policy_of
 from tunesmith.templates.tokenizer import padding_id
 
 PREDICTIONS = "generated_predictions.jsonl"
@@ -40,7 +40,7 @@ def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]
         parts.template,
         examples,
         sampling=sampling,
-        policy=TrainPolicy(default_system=config.template.default_system),
+        policy=serving_policy_of(config),
         advance=progress.advance,
     )
     progress.close()

@@ -130,17 +130,21 @@ class JinjaTemplate(ChatTemplate):
     def render_samples(
         self, conversations: Sequence[Conversation], *, policy: TrainPolicy
     ) -> list[tuple[Rendered, ...] | TunesmithError]:
-        """Render conversations for training; under `keep` a template that rewrites earlier turns gives several each."""
-        if policy.reasoning != "keep":
+        """Render for training: several samples a conversation under `keep`, and where no token ends earlier turns."""
+        if policy.reasoning != "keep" and not self._is_open_between_turns:
             return super().render_samples(conversations, policy=policy)
         results: list[tuple[Rendered, ...] | TunesmithError] = []
         for conversation in conversations:
             try:
                 parts = self._cut_into_samples(conversation, policy)
-                results.append(tuple(_with_thoughts(self.render(part, policy=policy), part) for part in parts))
+                results.append(tuple(self._render_sample(part, policy) for part in parts))
             except TunesmithError as error:
                 results.append(error)
         return results
+
+    def _render_sample(self, conversation: Conversation, policy: TrainPolicy) -> Rendered:
+        rendered = self.render(conversation, policy=policy)
+        return _with_thoughts(rendered, conversation) if policy.reasoning == "keep" else rendered
 
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
         """Render dictionaries to text exactly as `apply_chat_template(tokenize=False)` does, nothing escaped."""
@@ -173,7 +177,9 @@ class JinjaTemplate(ChatTemplate):
         return self._stop_ids
 
     def save(self, folder: Path) -> None:
-        facts = {**asdict(self.facts), "date": self.facts.date.isoformat(), "fingerprint": self.fingerprint()}
+        digest = hashlib.sha256(self.source.encode()).hexdigest()
+        marks = {"date": self.facts.date.isoformat(), "fingerprint": self.fingerprint(), "source_sha256": digest}
+        facts = {**asdict(self.facts), **marks}
         write_text_atomic(folder / TEMPLATE_FILE, self.source)
         write_text_atomic(folder / FACTS_FILE, json.dumps(facts, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
@@ -191,6 +197,10 @@ class JinjaTemplate(ChatTemplate):
             if text is not None:
                 return text
         return ""
+
+    @cached_property
+    def _is_open_between_turns(self) -> bool:
+        return self.facts.final_stop is not None and self._locator.is_open_between_turns()
 
     @cached_property
     def _stop_ids(self) -> tuple[int, ...]:
