@@ -1,6 +1,9 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables as text: csv and tsv files with a header line; every cell is text."""
+"""Tables as text: csv and tsv files with a header line; every cell is text.
+
+The one kind of table without a header that is known by its first line is MMLU's: a question, four choices, the answer.
+"""
 
 import csv
 import hashlib
@@ -26,6 +29,9 @@ from tunesmith.data.sources.lines import BOM
 # A cell may hold a whole document; Python's limit is 128 kB, and the C type behind it has 32 bits on Windows.
 csv.field_size_limit(2**31 - 1)
 
+_LETTERS = ("A", "B", "C", "D")
+_QUESTION = ("question", *_LETTERS, "answer")
+
 
 class TableReader(Reader):
     """Reads tables whose cells are separated by one character; rows are counted behind the header."""
@@ -38,14 +44,16 @@ class TableReader(Reader):
         lines = _Lines(path, Position())
         reader = self._parser(lines)
         try:
-            header = next(reader, [])
+            header: list[str] = next(reader, [])
+            names = _names_of(header)
             if start == Position():
-                yield from _header_faults(header)
-                start = Position(offset=lines.offset, row=0, line=1 + reader.line_num)
+                yield from _header_faults(names)
+                has_header = names is header
+                start = Position(offset=lines.offset, line=1 + reader.line_num) if has_header else _first_line(path)
             if start.offset != lines.offset:
                 lines = _Lines(path, start)
                 reader = self._parser(lines)
-            yield from _spans(reader, lines, _Cut(start, _header_bytes(header)), max_rows)
+            yield from _spans(reader, lines, _Cut(start, _header_bytes(names)), max_rows)
         except UnicodeDecodeError:
             yield find_encoding_fault(path)
         except csv.Error as error:
@@ -53,7 +61,7 @@ class TableReader(Reader):
 
     def read(self, path: Path, span: Span) -> Iterator[Record | Fault]:
         """Read the rows of a span under the names of the header."""
-        header = next(self._parser(_Lines(path, Position())), [])
+        header = _names_of(next(self._parser(_Lines(path, Position())), []))
         data = read_bytes(path, span, header=_header_bytes(header))
         reader = self._parser(io.StringIO(data.decode("utf-8"), newline=""))
         for row, cells in enumerate((cells for cells in reader if cells), start=span.start.row):
@@ -64,6 +72,17 @@ class TableReader(Reader):
 
     def _parser(self, lines: Any) -> Any:
         return csv.reader(lines, delimiter=self._delimiter, strict=True)
+
+
+def _names_of(first: list[str]) -> list[str]:
+    """Give the header, or MMLU's names where the first line is a question with four choices and a letter."""
+    is_question = len(first) == len(_QUESTION) and first[-1].strip() in _LETTERS
+    return list(_QUESTION) if is_question and not set(_LETTERS) <= set(first) else first
+
+
+def _first_line(path: Path) -> Position:
+    with path.open("rb") as stream:
+        return Position(offset=len(BOM) if stream.read(len(BOM)) == BOM else 0)
 
 
 class _Lines:

@@ -131,6 +131,18 @@ def test_ragged_rows_and_twin_columns_are_faults(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_questions_without_a_header_lose_no_row(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(mark + b"first?,1,2,3,3,B\nsecond?,5,6,7,8,D\n")
+    entries = list(readers.get("csv")(path))
+    rows = [entry.values for entry in entries if isinstance(entry, Record)]
+    assert [(row["question"], row["A"], row["answer"]) for row in rows] == [("first?", "1", "B"), ("second?", "5", "D")]
+    path.write_bytes(mark + b"id,question,A,B,C,D\n0,first?,1,2,3,4\n")
+    (entry,) = readers.get("csv")(path)
+    assert isinstance(entry, Record) and entry.values["D"] == "4"
+
+
 def test_an_open_quote_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('a,b\n1,"2\n', encoding="utf-8")
