@@ -98,5 +98,5 @@ def test_a_set_without_rows_and_a_file_that_cannot_be_read_are_refused(tmp_path:
         next(read_windows([make_set(tmp_path, "a", [0])], WindowRules(size=5), WindowStart.first(1)))
     broken = tmp_path / "b.parquet"
     broken.write_bytes(b"no table")
-    with pytest.raises(TunesmithError, match="b.parquet: The file cannot be read"):
+    with pytest.raises(TunesmithError, match=r"b\.parquet: The file cannot be read"):
         next(read_windows([DataSet(name="b", files=(broken,))], WindowRules(size=5), WindowStart.first(1)))

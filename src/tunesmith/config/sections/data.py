@@ -26,6 +26,22 @@ class DataSection(Section):
         0.001, ge=0, le=1, description="Share of rows that may be lost (dropped, broken, answer cut) before refusing."
     )
     val_size: float = Field(0.0, ge=0, description="Evaluation rows taken from dataset: a share below 1, else a count.")
+    val_split_by: Literal["group", "near_duplicates", "random"] = Field(
+        "group",
+        description="Which rows val_size keeps together: those with one prompt or long answer, near-duplicates too, "
+        "or none (LLaMA-Factory's split).",
+    )
+    eval_on_each_dataset: bool = Field(False, description="Report each set of eval_dataset by its name.")
+    mix_strategy: Literal["concat", "interleave_under", "interleave_over", "interleave_once"] = Field(
+        "concat",
+        description="How several sets are mixed: one after the other; or in turns, until the first has ended, all have "
+        "(shorter ones begin anew), or each row came once.",
+    )
+    interleave_probs: tuple[float, ...] | None = Field(
+        None, description="How often each set is drawn when sets are interleaved: shares of any sum; unset: in turns."
+    )
+    streaming: bool = Field(False, description="Read training data while training, for data of any size.")
+    buffer_size: int = Field(16384, ge=1, description="Rows of a stream that are shuffled together.")
     max_samples: int | None = Field(None, ge=1, description="At most this many rows of each data set.")
     packing: bool | None = Field(None, description="Put several rows into one sequence; unset: true for stage pt.")
     neat_packing: bool = Field(False, description="Packing in which also the texts of stage pt never see each other.")
@@ -37,4 +53,17 @@ class DataSection(Section):
     )
     identifier_pattern: str | None = Field(
         None, description="Regular expression of identifiers that an answer may only take from its prompt."
+    )
+    tokenized_path: str | None = Field(
+        None, description="Folder for prepared data, instead of the user's cache; found again by every run on it."
+    )
+    overwrite_cache: bool = Field(False, description="Prepare all data anew, also where it was prepared before.")
+    preprocessing_num_workers: int | None = Field(
+        None, ge=0, description="Most processes that prepare data, when they pay; unset: as many as there are cores."
+    )
+    preprocessing_batch_size: int = Field(
+        1000, ge=1, le=100_000, description="Rows that a process prepares at a time, and that are kept together."
+    )
+    data_shared_file_system: bool = Field(
+        False, description="All machines see the same folders: only one of them prepares the data."
     )
