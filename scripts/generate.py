@@ -3,7 +3,7 @@
 """Writes the generated files from the sections, tables and error codes; with `--check` it only says what is stale.
 
 Files: config/index.json, config/schema.json (for editors), docs/compatibility.md, docs/reference/config.md,
-docs/errors.md.
+docs/reference/templates.md, docs/errors.md.
 """
 
 import json
@@ -24,6 +24,7 @@ from tunesmith.core.errors import ExitCode, error_table
 from tunesmith.core.registry import Registry
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
+from tunesmith.templates.catalog import Catalog, CatalogEntry, load_catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "src" / "tunesmith" / "config"
@@ -65,6 +66,7 @@ def contents(index: Mapping[str, Any]) -> dict[Path, str]:
         CONFIG / "schema.json": json.dumps(editor_schema(read), indent=1, ensure_ascii=False) + "\n",
         DOCS / "compatibility.md": compatibility_page(read),
         DOCS / "reference" / "config.md": reference_page(read),
+        DOCS / "reference" / "templates.md": templates_page(load_catalog()),
         DOCS / "errors.md": errors_page(),
     }
 
@@ -284,6 +286,39 @@ def errors_page() -> str:
         exit_code = ExitCode[entry["exit"].upper()].value
         lines.append(f"| `{code}` | {exit_code} | {cell(entry['summary'])} |")
     return "\n".join(lines) + "\n"
+
+
+def templates_page(catalog: Catalog) -> str:
+    """Write the table of all chat templates by name."""
+    lines = header("Chat templates")
+    lines += [
+        "`template:` takes one of these names (LLaMA-Factory's, or ms-swift's where another layout has none), the path",
+        "of a `.jinja` file, or nothing: then the model's own template is used. `tunesmith render` shows what a",
+        "template makes of a conversation. A name gives LLaMA-Factory's tokens; the last column says where it or the",
+        "makers write otherwise.",
+        "",
+        "| name | further names | default system message | reasoning | tools | media | remarks |",
+        "|---|---|---|---|---|---|---|",
+        *[template_row(entry, catalog) for _, entry in sorted(catalog.entries.items())],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def template_row(entry: CatalogEntry, catalog: Catalog) -> str:
+    """Write one chat template as a table row."""
+    others = [f"`{alias}`" for alias, name in catalog.aliases.items() if name == entry.name]
+    system = "the model's own" if entry.has_own_system else cell(json.dumps(entry.default_system, ensure_ascii=False))
+    media = ", ".join(f"{kind} `{text}`" for kind, text in entry.media.items() if kind in ("image", "video", "audio"))
+    cells = (
+        f"`{entry.name}`",
+        ", ".join(others),
+        system if entry.default_system or entry.has_own_system else "",
+        cell(f"{entry.think[0]}…{entry.think[1]}".replace("\n", "⏎")) if entry.think is not None else "",
+        entry.tool_format or "in its text",
+        cell(media),
+        cell("; ".join(filter(None, (entry.differs, entry.note)))),
+    )
+    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

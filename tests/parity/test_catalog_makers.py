@@ -32,11 +32,13 @@ PAIRS = [
     ("llama3_2", "llama/meta-llama-Llama-3.2-3B-Instruct", ANY),
     ("llama4", "llama/llama4", ANY),
     ("gemma2", "gemma/google-gemma-2-2b-it", PLAIN),
-    ("gemma3", "gemma/gemma3n", ANY),
+    ("gemma3", "gemma/gemma3", ANY),
+    ("gemma3n", "gemma/gemma3n", ANY),
     ("mistral", "mistral/mistral_v2v3", (*FIRST, "tools_prompt")),
     ("ministral", "mistral/mistralai-Mistral-Nemo-Instruct-2407", (*FIRST, "tools_prompt")),
     ("pixtral", "mistral/pixtral", FIRST),
     ("mistral_small", "mistral/Mistral-Small-3.2-24B-Instruct-2506", TOLD),
+    ("cpm4", "internlm/internlm2-1.8b", ANY),
     ("deepseek3", "deepseek/deepseek_v3", ("user", "system_user", "multi_turn", "chinese", "tools_prompt")),
     ("glm4", "glm/glm4-9b", ANY),
     ("falcon_h1", "falcon/falcon_h1", ANY),
@@ -51,7 +53,7 @@ PAIRS = [
     ("smollm2", "smol/smollm2-135m", TOLD),
     ("mimo_vl", "mimo/MiMo-VL", ("user", "system_user", "parallel_tools", "tools_prompt")),
     ("llama2", "llama/llama2-7b", ("user", "system_user", "no_thinking")),
-    ("chatml", "qwen/qwen-0.5b", ("system_user", "system_multi_turn_prompt")),
+    ("chatml", "phi/dolphin-mixtral-8x7b", ANY),
 ]
 EOS = {"deepseek3": "<｜end▁of▁sentence｜>"}
 

@@ -15,7 +15,7 @@ import yaml
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOKEN = re.compile(r"\{(bos_token|eos_token)\}")
 # Texts that are single tokens in every vocabulary they are written for.
-_CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
+CONTROL_TEXT = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class CatalogEntry:
     def control_tokens(self) -> list[str]:
         """List the texts of this template that must be single tokens of a vocabulary."""
         written = [
-            token for token in _CONTROL.findall(_COMMENT.sub("", self.source)) if token not in self.plain_markers
+            token for token in CONTROL_TEXT.findall(_COMMENT.sub("", self.source)) if token not in self.plain_markers
         ]
         return list(dict.fromkeys([*self.tokens, *written]))
 

@@ -3,7 +3,6 @@
 """Chooses the chat template of a run: the user's choice, else a folder's frozen one, else the tokenizer's own."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,15 +11,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.core.errors import refusal
-from tunesmith.core.names import nearest
+from tunesmith.core.errors import refusal, warning
+from tunesmith.core.report import emit_warning
 from tunesmith.templates.base import ChatTemplate, Origin, SpecialText
-from tunesmith.templates.catalog import CatalogEntry, load_catalog
+from tunesmith.templates.catalog import CONTROL_TEXT, CatalogEntry, load_catalog
 from tunesmith.templates.jinja_template import FACTS_FILE, FIXED_DATE, TEMPLATE_FILE, JinjaTemplate, TemplateFacts
-
-# Texts that are single tokens in every vocabulary they are written for.
-_CONTROL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>|\[gMASK\]|<sop>")
-_SUFFIXES = (".jinja", ".jinja2", ".j2")
+from tunesmith.templates.own_system import default_system_of
+from tunesmith.templates.sources import is_template_file, read_source, read_template_file, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,52 +79,47 @@ def control_tokens_missing(template: ChatTemplate, tokenizer: PreTrainedTokenize
         return []
     entry = load_catalog().find(template.name)
     plain = set(entry.plain_markers) if entry is not None else set()
+    needed = entry.tokens if entry is not None else ()
     known = {token.content for token in tokenizer.added_tokens_decoder.values()}
-    written = dict.fromkeys(_CONTROL.findall(template.sample()))
+    if needed:
+        known |= tokenizer.get_vocab().keys()
+    written = dict.fromkeys([*needed, *CONTROL_TEXT.findall(template.sample())])
     own = own_source(tokenizer) or ""
     return [token for token in written if token not in known | plain and token not in own]
 
 
-def named_source(name: str) -> tuple[str, CatalogEntry | None]:
-    """Give the text of a catalog name or a .jinja file, and the catalog's entry; an unknown name is refused."""
-    if name.endswith(_SUFFIXES):
-        return read_template_file(Path(name)), None
+def _load_named(tokenizer: PreTrainedTokenizerBase, name: str, settings: Settings) -> ChatTemplate:
+    if is_template_file(name):
+        return _build(read_source(name), tokenizer, Path(name).stem, "file", settings)
     entry = load_catalog().find(name)
     if entry is None:
-        raise _unknown(name, "one of the catalog's names")
-    return entry.source, entry
+        raise unknown_name(name, _candidates(tokenizer))
+    return _build(_fitted(entry, tokenizer).source, tokenizer, name, "catalog", settings)
 
 
-def read_template_file(path: Path) -> str:
-    """Read a template's text."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise refusal(
-            "template.file_unreadable",
-            f"The template file {path} cannot be read: {error}.",
-            "Give the path of a UTF-8 text file with a Jinja chat template.",
+def _fitted(entry: CatalogEntry, tokenizer: PreTrainedTokenizerBase) -> CatalogEntry:
+    """Fill in the default system message of the model's own template where the entry has that; say what is unusual."""
+    if entry.differs:
+        remedy = "Nothing need be done if this is wanted; else choose another template, or leave `template` out."
+        emit_warning(
+            warning("template.layout_differs", f"Template {entry.name!r}: {entry.differs}.", remedy, key="template")
+        )
+    if not entry.has_own_system:
+        return entry
+    own = own_source(tokenizer)
+    system = default_system_of(own, FIXED_DATE) if own is not None else None
+    if system is not None:
+        return entry.with_default_system(system)
+    emit_warning(
+        warning(
+            "template.layout_differs",
+            f"Template {entry.name!r} begins with a default system message that is taken from the model's own chat "
+            "template, and this tokenizer has none that writes one: conversations without a system message get none.",
+            "Set `default_system` to the text that the model was trained with.",
             key="template",
-            file=str(path),
-        ) from error
-
-
-def _load_named(tokenizer: PreTrainedTokenizerBase, name: str, settings: Settings) -> ChatTemplate:
-    if not name.endswith(_SUFFIXES) and load_catalog().find(name) is None:
-        raise _unknown(name, _candidates(tokenizer))
-    source, entry = named_source(name)
-    if entry is not None:
-        return _build(source, tokenizer, name, "catalog", settings)
-    return _build(source, tokenizer, Path(name).stem, "file", settings)
-
-
-def _unknown(name: str, candidates: str) -> Exception:
-    return refusal(
-        "template.name_unknown",
-        f"The chat template {name!r} is unknown." + nearest(name, load_catalog().names()),
-        f"Set `template:` to {candidates}, to the path of a .jinja file, or leave it out to use the model's own.",
-        key="template",
+        )
     )
+    return entry
 
 
 def _load_frozen(tokenizer: PreTrainedTokenizerBase, folder: Path, settings: Settings) -> ChatTemplate:

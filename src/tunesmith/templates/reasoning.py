@@ -20,6 +20,7 @@ MARKS = (
     ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"),
     ("<|channel>thought", "<channel|>"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
 )
 _PAIRS = [(re.escape(opening), re.escape(closing)) for opening, closing in MARKS]
 _EMPTY = re.compile("|".join(rf"{opening}\s*{closing}\s*" for opening, closing in _PAIRS))

@@ -64,9 +64,7 @@ class Closing:
 class TurnLocator:
     """Finds assistant turns of one template with one vocabulary."""
 
-    def __init__(
-        self, render: Render, *, controls: re.Pattern[str], stops: OpenStops, kept: Sequence[str]
-    ) -> None:
+    def __init__(self, render: Render, *, controls: re.Pattern[str], stops: OpenStops, kept: Sequence[str]) -> None:
         """`controls` matches the vocabulary's added tokens; `kept` are markers that belong into answers."""
         self.render = render
         self.controls = controls
@@ -89,6 +87,10 @@ class TurnLocator:
     def implicit_stop(self) -> str | None:
         """Give the header token of the next turn that ends an answer, where the catalog knows it as a stop."""
         return self.between_turns()[1]
+
+    def is_open_between_turns(self) -> bool:
+        """Say whether neither a stop token nor a header known as one follows an answer."""
+        return not self.explicit_stops() and self.implicit_stop() is None
 
     def stops(self) -> tuple[str, ...]:
         """Give all stop tokens of answers: those written, and headers of the next turn that are known as such."""
@@ -172,20 +174,15 @@ class _Search:
         stop = self._locator.between_turns()[0] or self._locator.implicit_stop() or self._locator.final_stop
         if stop is not None and index == len(self._dialogue) - 1:
             return Turn(message=index, start=start, end=len(self._text), appended=stop)
-        end = self._end_without_stop(index) if stop is not None and stop == self._locator.final_stop else None
-        if end is None or end < start:
+        if stop is None or stop != self._locator.final_stop:
             raise refusal(
                 "template.stop_undetermined",
                 "The chat template ends an assistant turn with no stop token of this vocabulary, so a model trained "
                 "with it would never stop.",
                 "Choose a template of this model's family with `template:`, or use the model's own tokenizer.",
             )
-        return Turn(message=index, start=start, end=end)
-
-    def _end_without_stop(self, index: int) -> int | None:
-        """Find where an earlier answer ends that no token ends: where the text up to it ends."""
-        text = self._cut(index + 1, False)
-        return len(text) if text is not None and self._text.startswith(text) else None
+        # No token ends this earlier answer: it is trained in a sample of its own, which ends with it.
+        return Turn(message=index, start=start, end=start)
 
     def _from_marks(self, index: int, start: int, end: int) -> Turn:
         """Take the template's own generation marks; a stop token right behind them still belongs to the turn."""
