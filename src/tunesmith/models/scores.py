@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place that turns hidden states into log-probs: at the listed targets only, in chunks, never [N, V] at once.
 
-Forward keeps one number a target; backward computes each chunk's logits again. Values and gradients equal the plain
+Forward keeps one number a target; backward computes each chunk's logits again (a frozen head takes the single pass of
+frozen_scores.py). Values and gradients equal the plain
 computation: float32 log-softmax of the model's logits, weights tied or not, frozen or trained, adapters on the head.
 """
 
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from tunesmith.core.types import Batch, Scores
 from tunesmith.models.anatomy import backbone, base_model
 from tunesmith.models.attention.forest import layout_mask
+from tunesmith.models.frozen_scores import FrozenScores, is_frozen_linear
 from tunesmith.models.head import LanguageHead, language_head
 
 # Logits held at once: 32 MB in float32, whatever the vocabulary.
@@ -49,6 +51,9 @@ def score_states(
     head = language_head(model)
     config: Any = base_model(model).config.get_text_config()
     rows = chunk or max(1, CHUNK_ELEMENTS // int(config.vocab_size))
+    if not needs_entropy and is_frozen_linear(head.module):
+        logps_N, is_top_N = FrozenScores.apply(states_ND, target_ids_N, head, rows)  # type: ignore[no-untyped-call]
+        return Scores(logps_N=logps_N, is_top_N=is_top_N)
     plan = _Plan(head=head, rows=rows, needs_entropy=needs_entropy)
     trained = [parameter for parameter in head.module.parameters() if parameter.requires_grad]
     apply: Any = _ChunkedScores.apply

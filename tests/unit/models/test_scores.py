@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scorer's values and gradients equal the plain computation, and no tensor holds all logits."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -104,6 +105,31 @@ def test_values_and_gradients_equal_the_plain_computation(case: str, chunk: int)
     expected = gradients(plain_model, plain, entropy=True)
     found = gradients(ours_model, ours, entropy=True)
     assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert (found[name] - values).norm() < 1e-6 * max(1.0, float(values.norm())), name
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("case", [*CASES, "cohere", "biased"])
+def test_a_frozen_head_gives_the_plain_values_and_gradients(case: str, chunk: int) -> None:
+    batch = packed_batch()
+    models = [build(case) if case in CASES else tiny_model("llama" if case == "biased" else case)]
+    models.append(copy.deepcopy(models[0]))
+    for model in models:
+        head_of = model.get_output_embeddings()
+        if case == "biased":
+            bias = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(5))
+            head_of.bias = torch.nn.Parameter(bias)
+        head_of.requires_grad_(False)
+    plain = plain_scores(models[1], batch)
+    ours = score_batch(models[0], batch, chunk=chunk)
+    assert type(ours.logps_N.grad_fn).__name__ == "FrozenScoresBackward"
+    assert ours.is_top_N is not None and plain.is_top_N is not None
+    assert (ours.logps_N - plain.logps_N).abs().max() < 1e-5
+    assert torch.equal(ours.is_top_N, plain.is_top_N)
+    expected = gradients(models[1], plain, entropy=False)
+    found = gradients(models[0], ours, entropy=False)
+    assert found.keys() == expected.keys() and found
     for name, values in expected.items():
         assert (found[name] - values).norm() < 1e-6 * max(1.0, float(values.norm())), name
 

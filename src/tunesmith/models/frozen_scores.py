@@ -1,0 +1,80 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores under a head that is not trained, in one pass: each chunk's logits give the log-probs and their slopes.
+
+The gradient of log p(y) at a hidden state is W[y] - Σ p(v) W[v], whatever the loss makes of the log-probs. So it is
+computed while the logits exist, and the backward pass only scales it: two products with the head in place of three.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tunesmith.models.head import LanguageHead
+
+
+def is_frozen_linear(module: nn.Module) -> bool:
+    """Say whether a head is a plain linear layer without anything trained: adapters and hooks take another way."""
+    is_plain = type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
+    return is_plain and not any(parameter.requires_grad for parameter in module.parameters())
+
+
+class FrozenScores(torch.autograd.Function):
+    """Log-probs and top-1 flags of N targets; the gradient reaches the hidden states only."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states_ND: Tensor, target_ids_N: Tensor, head: LanguageHead, rows: int
+    ) -> tuple[Tensor, Tensor]:
+        """Walk the chunks once."""
+        num_targets = len(target_ids_N)
+        logps_N = torch.empty(num_targets, dtype=torch.float32, device=states_ND.device)
+        is_top_N = torch.empty(num_targets, dtype=torch.bool, device=states_ND.device)
+        slopes_ND = torch.empty_like(states_ND) if ctx.needs_input_grad[0] else None
+        for start in range(0, num_targets, rows):
+            span = slice(start, start + rows)
+            raw_CV = head.module(states_ND[span])
+            chunk = _Chunk(head, raw_CV, target_ids_N[span, None])
+            logps_N[span], is_top_N[span] = chunk.logps_C1[:, 0], chunk.is_top_C1[:, 0]
+            if slopes_ND is not None:
+                slopes_ND[span] = chunk.slope_CV().to(raw_CV.dtype) @ _weight(head).to(raw_CV.dtype)
+        ctx.save_for_backward(slopes_ND)
+        ctx.mark_non_differentiable(is_top_N)
+        return logps_N, is_top_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_logps_N: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        """Scale the slopes."""
+        (slopes_ND,) = ctx.saved_tensors
+        return (slopes_ND * grad_logps_N[:, None]).to(slopes_ND.dtype), None, None, None
+
+
+class _Chunk:
+    """One chunk's logits in float32, worked on in place where that is possible."""
+
+    def __init__(self, head: LanguageHead, raw_CV: Tensor, target_ids_C1: Tensor) -> None:
+        self._head, self._target_ids_C1 = head, target_ids_C1
+        self._logits_CV = head.transform(raw_CV)
+        largest_C1, top_C1 = self._logits_CV.max(dim=-1, keepdim=True)
+        target_C1 = self._logits_CV.gather(-1, target_ids_C1)
+        # The cap's own slope needs the logits; without a cap their memory is used up.
+        must_stay = head.softcap is not None or self._logits_CV is raw_CV
+        self._exp_CV = (self._logits_CV.clone() if must_stay else self._logits_CV).sub_(largest_C1).exp_()
+        self._sum_C1 = self._exp_CV.sum(dim=-1, keepdim=True)
+        self.logps_C1 = target_C1 - largest_C1 - self._sum_C1.log()
+        self.is_top_C1 = top_C1 == target_ids_C1
+
+    def slope_CV(self) -> Tensor:
+        """Give d log p(y) / d raw: the indicator of y less the probabilities, through scale and cap."""
+        slope_CV = self._exp_CV.mul_(-1.0 / self._sum_C1)
+        slope_CV.scatter_add_(1, self._target_ids_C1, torch.ones_like(self._sum_C1))
+        return self._head.transform_gradient(slope_CV, self._logits_CV)
+
+
+def _weight(head: LanguageHead) -> Tensor:
+    weight = head.module.weight
+    assert isinstance(weight, Tensor)
+    return weight
