@@ -36,12 +36,13 @@ class ConversationSplitter:
         reason = "turn_parts"
         while exchanges:
             taken, renderings = self._most(replace(conversation, messages=head), exchanges, render)
+            renderings = tuple(rendered for rendered in renderings if np.any(rendered.weights[1:]))
             if any(len(rendered.input_ids) > self.limit for rendered in renderings):
                 continued = self._continued(renderings)
                 if continued is None:
                     return Cut(renderings=None, reason="exchange_too_long")
                 renderings, reason = continued, "answer_parts"
-            parts += [rendered for rendered in renderings if np.any(rendered.weights[1:])]
+            parts += renderings
             exchanges = exchanges[taken:]
         return Cut(renderings=tuple(parts), reason=reason if len(parts) > 1 else "turns_cut")
 
@@ -64,9 +65,9 @@ class ConversationSplitter:
 
     def _continued(self, renderings: Renderings) -> Renderings | None:
         """Continue one answer in several parts; None where more than one answer is trained or the prompt is long."""
-        trained = np.flatnonzero(renderings[0].weights)
-        if len(renderings) > 1 or not len(trained):
+        if len(renderings) > 1:
             return None
+        trained = np.flatnonzero(renderings[0].weights)
         first, last = int(trained[0]), int(trained[-1])
         if last - first + 1 != len(trained) or first > self.limit * _MAX_PROMPT_SHARE:
             return None
@@ -87,16 +88,15 @@ class ConversationSplitter:
 
 
 def _exchanges(messages: Messages) -> tuple[Messages, list[Messages]]:
-    """Separate what stands before the first user turn, and give each user's turn with what follows it."""
+    """Separate the system prompt, and give each user's turn with what follows it."""
+    first = next((index for index, message in enumerate(messages) if message.role != "system"), len(messages))
     starts = [
         index
-        for index, message in enumerate(messages)
-        if message.role == "user" and (index == 0 or messages[index - 1].role != "user")
+        for index in range(first, len(messages))
+        if index == first or (messages[index].role == "user" and messages[index - 1].role != "user")
     ]
-    if not starts:
-        return (), [messages]
     spans = pairwise([*starts, len(messages)])
-    return messages[: starts[0]], [messages[start:end] for start, end in spans]
+    return messages[:first], [messages[start:end] for start, end in spans]
 
 
 def _untrained(message: Message) -> Message:

@@ -73,7 +73,7 @@ def test_a_conversation_is_split_between_turns(bench: Workbench, limit: int) -> 
     assert all(row.num_tokens <= limit for row in encoded.rows)
     assert trained(encoded.rows) == trained([whole(bench, exchanges(7))])
     for row in encoded.rows:
-        text = bench.tokenizer.decode(row.input_ids)
+        text = str(bench.tokenizer.decode(row.input_ids))
         assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nquestion")
     two = len(whole(bench, exchanges(2)).input_ids)
     assert (encoded.rows[0].num_tokens >= two) == (limit >= two)  # as many exchanges as fit
@@ -120,9 +120,18 @@ def test_an_answer_behind_a_long_prompt_is_not_continued(bench: Workbench) -> No
 
 def test_only_the_part_with_the_last_answer_is_kept_where_it_alone_is_trained(bench: Workbench) -> None:
     policy = TrainPolicy(mask_history=True)
-    encoded = encode(bench, exchanges(7), 120, "split", policy)
-    assert encoded.outcomes() == [("cut", "turns_cut", 1)]
-    assert trained(encoded.rows) == trained([whole(bench, exchanges(7), policy)])
+    early: Turns = [("user", LONG), ("assistant", LONG)]
+    for turns in (exchanges(7), [*early, *exchanges(2)[1:]]):
+        encoded = encode(bench, turns, 120, "split", policy)
+        assert encoded.outcomes() == [("cut", "turns_cut", 1)]
+        assert trained(encoded.rows) == trained([whole(bench, turns, policy)])
+
+
+def test_a_greeting_before_the_first_question_is_trained_once(bench: Workbench) -> None:
+    turns: Turns = [("system", "Be brief."), ("assistant", "Hello!"), *exchanges(4)[1:]]
+    encoded = encode(bench, turns, 120, "split")
+    assert encoded.outcomes() == [("split", "turn_parts", len(encoded.rows))] and len(encoded.rows) > 1
+    assert trained(encoded.rows) == trained([whole(bench, turns)])
 
 
 def infer_seqlen(source_len: int, target_len: int, cutoff_len: int) -> tuple[int, int]:
