@@ -2,46 +2,62 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trained answers of tokenised rows, runs of tokens with a loss weight, found in a few passes over flat arrays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import Piece, TokenRows, pieces_of
 
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Spans [starts[i], ends[i]) of answers in the flat tokens of a store, and the row of each.
+    """Spans [starts[i], ends[i]) of answers in the flat tokens of some rows, and the number of the row of each."""
 
-    `last_tokens` holds the last trained token of every row, -1 in a row without one.
-    """
-
+    piece: Piece
     starts: Positions
     ends: Positions
     rows: Positions
-    last_tokens: Positions
 
     def __len__(self) -> int:
         """Count the answers."""
         return len(self.starts)
 
+    @property
+    def last_tokens(self) -> npt.NDArray[np.integer[Any]]:
+        """The last token of each answer."""
+        return self.piece.input_ids[self.ends - 1]
 
-def find_answers(store: TokenStore) -> Answers:
-    """Find all runs of trained tokens; a run ends with its row."""
-    offsets: npt.NDArray[Any] = store.arrays["token_offsets"]
-    trained = np.asarray(store.arrays["weights"]) != 0
-    before = np.concatenate([[False], trained[:-1]]) if len(trained) else trained
-    is_first = np.zeros(len(trained), dtype=bool)
-    is_first[offsets[:-1][offsets[:-1] < len(trained)]] = True
-    starts = np.flatnonzero(trained & (~before | is_first))
-    after = np.concatenate([trained[1:], [False]]) if len(trained) else trained
-    next_first = np.concatenate([is_first[1:], [True]]) if len(trained) else trained
-    ends = np.flatnonzero(trained & (~after | next_first)) + 1
-    rows = np.searchsorted(offsets, starts, side="right") - 1
-    last_tokens = np.full(len(store), -1, dtype=np.int64)
-    last_tokens[rows] = np.asarray(store.arrays["input_ids"])[ends - 1]  # spans come in order: the last one stays
-    return Answers(starts=starts, ends=ends, rows=rows, last_tokens=last_tokens)
+    def token_ids(self, number: int) -> tuple[int, ...]:
+        """The tokens of one answer."""
+        return tuple(self.piece.input_ids[self.starts[number] : self.ends[number]].tolist())
+
+
+def iterate_answers(rows: TokenRows) -> Iterator[Answers]:
+    """Find all runs of trained tokens, some rows at a time; a run ends with its row."""
+    for piece in pieces_of(rows):
+        yield _find(piece)
+
+
+def last_trained_tokens(rows: TokenRows) -> npt.NDArray[np.int32]:
+    """Give the last trained token of each row, -1 in a row without one."""
+    last = np.full(len(rows), -1, dtype=np.int32)
+    for answers in iterate_answers(rows):
+        last[answers.rows] = answers.last_tokens  # spans come in order: the last one of a row stays
+    return last
+
+
+def _find(piece: Piece) -> Answers:
+    trained = piece.weights != 0
+    nothing = np.zeros(min(1, len(trained)), dtype=bool)
+    is_first = np.zeros(len(trained) + 1, dtype=bool)
+    is_first[piece.offsets] = True
+    before, after = np.concatenate([nothing, trained[:-1]]), np.concatenate([trained[1:], nothing])
+    starts = np.flatnonzero(trained & (~before | is_first[:-1]))
+    ends = np.flatnonzero(trained & (~after | is_first[1:])) + 1
+    places = np.searchsorted(piece.offsets, starts, side="right") - 1
+    return Answers(piece=piece, starts=starts, ends=ends, rows=piece.rows[places])

@@ -7,12 +7,12 @@ import hashlib
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Example, RowRef
 from tunesmith.data.examples import Part, read_examples
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 
 _DIGEST_BYTES = 16
 
 
-def row_digests(store: TokenStore) -> dict[bytes, list[RowRef]]:
+def row_digests(store: TokenRows) -> dict[bytes, list[RowRef]]:
     """Group the records of a store by their tokens."""
     groups: dict[bytes, dict[RowRef, None]] = {}
     for index in range(len(store)):

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from tunesmith.core.errors import Where
 from tunesmith.core.types import RowRef
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 
 
-def rows_by_file(store: TokenStore, indices: Iterable[int]) -> list[Where]:
+def rows_by_file(store: TokenRows, indices: Iterable[int]) -> list[Where]:
     """Name rows of a store by data set, file and record, one place a file."""
-    return places_of([store[int(index)].source for index in indices])
+    return places_of([store.source(int(index)) for index in indices])
 
 
 def counted(where: Where, noun: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.checks.answers import find_answers
+from tunesmith.checks.answers import iterate_answers
 from tunesmith.checks.context import CheckContext, Parts, num_used
 from tunesmith.checks.rule import Rule, rules
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.data.store import TokenRows
 from tunesmith.models.coverage import coverage
 
 # A further look at the configuration that raises TunesmithError, for what only a job can judge (its output folder).
@@ -111,12 +112,18 @@ def _count_rows(context: CheckContext) -> dict[str, Any]:
             "longest_row": int(train.lengths.max()),
         }
         if context.row_kind == "supervised" and not context.config.template.train_on_prompt:
-            answers, stops = find_answers(train), context.template.stop_ids()
-            last_tokens = train.arrays["input_ids"][answers.ends - 1]
-            counts |= {"answers": len(answers), "answers_with_stop": int(np.isin(last_tokens, stops).sum())}
+            counts |= _count_answers(train, context.template.stop_ids())
     if schedule is not None:
         counts |= {"steps_per_epoch": schedule.steps_per_epoch, "steps": schedule.total_steps}
     return counts
+
+
+def _count_answers(train: TokenRows, stop_ids: tuple[int, ...]) -> dict[str, int]:
+    answers = with_stop = 0
+    for found in iterate_answers(train):
+        answers += len(found)
+        with_stop += int(np.isin(found.last_tokens, stop_ids).sum())
+    return {"answers": answers, "answers_with_stop": with_stop}
 
 
 def _guarded(config: RunConfig, guards: Iterable[Guard]) -> list[Problem]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tunesmith.config.run import RunConfig
 from tunesmith.data.plan import PlanRules, num_units
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Schedule:
     save_every: int | None
 
 
-def plan_schedule(config: RunConfig, train: TokenStore, *, num_rows: int) -> Schedule:
+def plan_schedule(config: RunConfig, train: TokenRows, *, num_rows: int) -> Schedule:
     """Work out the schedule of a run over its training rows; `num_rows` of them are in the files."""
     training = config.training
     rules = PlanRules(

@@ -6,7 +6,7 @@ A block is a place, not its content; it costs a few numbers however long its rec
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tunesmith.data.sets import DataSet
@@ -20,7 +20,7 @@ class Place:
     """A place between two blocks of a data set: the number of the file and the position in it."""
 
     file: int = 0
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
 
 
 @dataclass(frozen=True, kw_only=True)

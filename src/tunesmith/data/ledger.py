@@ -7,8 +7,7 @@ choice, is an error.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 

@@ -78,9 +78,7 @@ def open_sets(config: RunConfig, *, kind: RowKind, part: Part, block_rows: int =
     data = config.data
     names, key = (data.dataset, "dataset") if part == "train" else (data.eval_dataset, "eval_dataset")
     for data_set in find_sets(names, data.dataset_dir, key=key):
-        yield open_set(
-            data_set, kind=kind, seed=data_seed(config), max_samples=data.max_samples, block_rows=block_rows
-        )
+        yield open_set(data_set, kind=kind, seed=data_seed(config), max_samples=data.max_samples, block_rows=block_rows)
 
 
 def data_seed(config: RunConfig) -> int:
@@ -94,7 +92,7 @@ def open_set(
     """Cut a data set into blocks, recognise its format, and choose its rows."""
     blocks, problems = _cut(data_set, block_rows)
     sample = list(islice((entry.values for entry in _entries(blocks) if isinstance(entry, Record)), SAMPLE_ROWS))
-    reading = choose_reading(data_set, sample)
+    reading = choose_reading(data_set, sample, kind=kind)
     if isinstance(reading, Problem) and sample:  # Without a readable row the faults are the reason, not the columns.
         problems.append(reading)
     return OpenSet(

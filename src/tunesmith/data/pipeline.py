@@ -1,92 +1,87 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets → examples → token rows within the length limit, with a ledger of every row.
+"""Data sets → token rows on disk within the length limit, with a ledger of every row; views say which rows are used.
 
 It refuses before anything is trained: broken rows, and more lost rows than `max_row_loss` allows.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import Problem, TunesmithError, Where
-from tunesmith.core.progress import Progress, say
-from tunesmith.core.types import Example, RowKind, RowRef
-from tunesmith.data.encoders.base import Encoder, EncodeRules, Notes, encoders
-from tunesmith.data.examples import BadRow, ReadSet, data_seed, group_bad_rows, read_sets
+from tunesmith.core.errors import Problem, TunesmithError, Where, warning
+from tunesmith.core.progress import say
+from tunesmith.core.report import emit_warning
+from tunesmith.core.types import RowKind
+from tunesmith.data.blocks import Block
+from tunesmith.data.encoders.base import EncodeRules
+from tunesmith.data.examples import read_rows
 from tunesmith.data.joined import JoinedTexts
-from tunesmith.data.ledger import NOT_SAMPLED, Ledger
-from tunesmith.data.split import split_examples
-from tunesmith.data.store import TokenStore, build_store
+from tunesmith.data.ledger import NOT_SAMPLED, FileRows, Ledger
+from tunesmith.data.near_duplicates import near_duplicate_clusters, row_signatures
+from tunesmith.data.opening import OpenSet, absent_columns, data_seed, open_sets
+from tunesmith.data.preparation.accounts import Complaints, enter_block
+from tunesmith.data.preparation.encoding import BlockFacts, bad_groups
+from tunesmith.data.preparation.engine import Made, make_shards
+from tunesmith.data.preparation.keys import block_key, rules_key
+from tunesmith.data.preparation.place import engine_rules, keep_small
+from tunesmith.data.preparation.selection import Index, MixRules, SetRows, hold_out, select, select_plain, whole_records
+from tunesmith.data.preparation.sharded import PlacedShard, ShardedStore
+from tunesmith.data.preparation.shards import read_facts, shard_path
+from tunesmith.data.preparation.workers import Task, Workshop
+from tunesmith.data.store import RowsView, TokenRows
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 # The name of the rows that `val_size` takes from the training sets.
 VALIDATION = "eval"
-_TRAIN = ""  # No data set has this name.
+
+# Similarity of near-duplicates for the split where near_duplicate_threshold switches their judgement off.
+_NEAR = 0.8
 
 Split = Literal["train", "eval"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
-    """Token rows ready for training, evaluation rows by name, and the ledger; `train` is None without `dataset`."""
+    """Token rows ready for training, evaluation rows by name, and the ledger; `train` is None without `dataset`.
 
-    train: TokenStore | None
-    evals: Mapping[str, TokenStore]
+    `made` tells what was encoded now and what was found, `folder` where.
+    """
+
+    train: TokenRows | None
+    evals: Mapping[str, TokenRows]
     ledger: Ledger
+    made: Made | None = None
+    folder: Path | None = None
 
 
 def prepare(
     config: RunConfig, *, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None, row_kind: RowKind
 ) -> PreparedData:
-    """Read, check and tokenise all data sets of a configuration."""
-    train_sets = list(read_sets(config, kind=row_kind, part="train"))
-    eval_sets = list(read_sets(config, kind=row_kind, part="eval"))
-    for read in (*train_sets, *eval_sets):
-        if read.decision is not None:
-            say(f"{read.name}: {read.decision}")
-    parts = _parts_of(config, train_sets, eval_sets)
-    rules = _rules_of(config, tokenizer, template, row_kind)
-    preparation = _Preparation(
-        config, encoders.get(row_kind)(rules), num_rows=sum(len(part.examples) for part in parts)
-    )
-    preparation.joins_texts = _joins_texts(config, row_kind)
-    preparation.enter(train_sets, "train")
-    preparation.enter(eval_sets, "eval")
-    stores = {part.name: preparation.encode(part) for part in parts}
-    preparation.finish()
-    train = stores.pop(_TRAIN, None)
-    return PreparedData(train=train, evals=stores, ledger=preparation.ledger)
+    """Read, check and tokenise all data sets of a configuration; what was prepared before is found again."""
+    rules = encode_rules(config, tokenizer, template)
+    plugins = tuple(config.run.plugins)
+    sources = _open(config, row_kind, rules_key(rules, row_kind, plugins))
+    engine = engine_rules(config)
+    workshop = Workshop(kind=row_kind, rules=rules, plugins=plugins)
+    tasks = [
+        Task(block=block, reading=source.opened.reading, path=shard_path(engine.folder, key))
+        for source in sources
+        for block, key in source.blocks
+        if source.opened.reading is not None
+    ]
+    made = make_shards(workshop, tasks, engine)
+    keep_small(engine.folder, config)
+    return _Assembly(config, row_kind, sources, made, engine.folder).finish()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """Examples that become one store; `split` is its side in the ledger."""
-
-    name: str
-    split: Split
-    examples: Sequence[Example]
-
-
-def _parts_of(config: RunConfig, train_sets: Sequence[ReadSet], eval_sets: Sequence[ReadSet]) -> list[_Part]:
-    """Mix the training sets one after the other, take the validation rows out, and keep evaluation sets apart."""
-    examples = [example for read in train_sets for example in read.examples]
-    parts = []
-    if config.data.val_size > 0 and examples:
-        examples, held_out = split_examples(examples, config.data.val_size, seed=data_seed(config))
-        parts.append(_Part(name=VALIDATION, split="eval", examples=held_out))
-    if train_sets:
-        parts.insert(0, _Part(name=_TRAIN, split="train", examples=examples))
-    return [*parts, *(_Part(name=read.name, split="eval", examples=read.examples) for read in eval_sets)]
-
-
-def _rules_of(
-    config: RunConfig, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None, row_kind: RowKind
-) -> EncodeRules:
+def encode_rules(config: RunConfig, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None) -> EncodeRules:
+    """Give what encoding depends on besides the rows."""
     data, policy = config.data, config.template
     return EncodeRules(
         tokenizer=tokenizer,
@@ -97,98 +92,196 @@ def _rules_of(
             default_system=policy.default_system,
         ),
         cutoff_len=data.cutoff_len,
-        # Texts that follow one another are cut nowhere, LLaMA-Factory's either.
-        length_policy="split"
-        if _joins_texts(config, row_kind) and data.length_policy == "ratio"
-        else data.length_policy,
+        length_policy=data.length_policy,
     )
 
 
-def _joins_texts(config: RunConfig, row_kind: RowKind) -> bool:
-    """Say whether texts follow one another in full rows, LLaMA-Factory's packing; neat_packing keeps them apart."""
-    return row_kind == "text" and config.data.packing is not False and not config.data.neat_packing
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """One data set of one part of the run: its used blocks, and the names of their shards."""
+
+    part: Split
+    opened: OpenSet
+    blocks: tuple[tuple[Block, str], ...]
 
 
-class _Preparation:
-    """Encodes parts and collects everything that is wrong, to be refused at the end in one error.
-
-    Broken rows are refused, however few, unless the user set `max_row_loss`: then they count as lost rows.
-    """
-
-    def __init__(self, config: RunConfig, encoder: Encoder, *, num_rows: int) -> None:
-        self.ledger = Ledger()
-        self._encoder = encoder
-        self._data = config.data
-        self.joins_texts = False
-        self._may_drop_broken = config.is_set("max_row_loss")
-        self._problems: list[Problem] = []
-        self._empty_parts: list[_Part] = []
-        self._progress = Progress("Preparing data", num_rows, "rows")
-
-    def enter(self, sets: Sequence[ReadSet], split: Split) -> None:
-        """Enter what reading found: rows left out, broken rows, and problems of whole files."""
-        for read in sets:
-            self._problems.extend(read.problems)
-            self.ledger.enter(split, read.name, len(read.left_out) + len(read.bad_rows))
-            for source in read.left_out:
-                self.ledger.record(split, source, "dropped", NOT_SAMPLED)
-            self._take_broken(split, read.bad_rows)
-
-    def encode(self, part: _Part) -> TokenStore:
-        """Encode one part and enter its rows."""
-        for name, count in Counter(example.source.dataset for example in part.examples).items():
-            self.ledger.enter(part.split, name, count)
-        notes = Notes()
-        store = build_store(self._encoder.encode(part.examples, notes))
-        self._progress.advance(len(part.examples))
-        for row, outcome, reason, _ in notes.outcomes:
-            self.ledger.record(part.split, row, outcome, reason)
-        self._take_broken(part.split, notes.bad_rows)
-        self._problems.extend(_too_long_problems(notes.too_long, self._data.cutoff_len))
-        if self.joins_texts:
-            joined = JoinedTexts(store, self._data.cutoff_len)
-            store = build_store(joined[index] for index in range(len(joined)))
-        if part.examples and not len(store):
-            self._empty_parts.append(part)
-        return store
-
-    def finish(self) -> None:
-        """Refuse when anything is wrong or too many rows are lost."""
-        self._progress.close()
-        if self._problems:
-            raise TunesmithError([*self._problems, *self.ledger.losses(self._data.max_row_loss)])
-        self.ledger.check(self._data.max_row_loss)
-        if self._empty_parts:
-            raise TunesmithError([_nothing_left(part, self.ledger) for part in self._empty_parts])
-
-    def _take_broken(self, split: Split, bad_rows: Sequence[BadRow]) -> None:
-        if self._may_drop_broken:
-            for bad in bad_rows:
-                self.ledger.drop_broken(split, bad.source, bad.code, bad.message)
-        else:
-            self._problems.extend(group_bad_rows(bad_rows))
+def _open(config: RunConfig, kind: RowKind, rules: str) -> list[_Source]:
+    sources = []
+    parts: tuple[Split, ...] = ("train", "eval")
+    for part in parts:
+        for opened in open_sets(config, kind=kind, part=part, block_rows=config.data.preprocessing_batch_size):
+            if opened.decision is not None:
+                say(f"{opened.name}: {opened.decision}")
+            reading = opened.reading
+            keyed = (
+                (block, "" if reading is None else block_key(block, reading, rules)) for block in opened.used_blocks()
+            )
+            sources.append(_Source(part=part, opened=opened, blocks=tuple(keyed)))
+    return sources
 
 
-def _too_long_problems(rows: Sequence[tuple[RowRef, int]], limit: int) -> list[Problem]:
-    files: dict[tuple[str, str], list[tuple[RowRef, int]]] = {}
-    for source, length in rows:
-        files.setdefault((source.dataset, source.file), []).append((source, length))
-    return [
-        Problem(
-            code="data.row_too_long",
-            message=f"{len(found)} rows of {dataset} are longer than cutoff_len {limit}; the longest has "
-            f"{max(length for _, length in found)} tokens.",
-            remedy="Raise cutoff_len, or choose another length_policy: truncate_prompt or drop.",
-            where=Where.of_rows([source.row for source, _ in found], file=file, dataset=dataset),
-        )
-        for (dataset, file), found in files.items()
-    ]
+@dataclass
+class _Assembly:
+    """Puts the shards of all sets together: what is wrong with rows, which rows are used, and the ledger."""
+
+    config: RunConfig
+    kind: RowKind
+    sources: Sequence[_Source]
+    made: Made
+    folder: Path
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def finish(self) -> PreparedData:
+        """Refuse when anything is wrong or too many rows are lost; else give the rows."""
+        problems = self._problems()
+        if problems:
+            self._fill_ledger(None)
+            raise TunesmithError([*problems, *self.ledger.losses(self.config.data.max_row_loss)])
+        store, sets = self._store()
+        train_sets = [rows for source, rows in zip(self.sources, sets, strict=True) if source.part == "train"]
+        data, evals, held_out = self.config.data, dict[str, TokenRows](), None
+        train: TokenRows | None = None
+        if train_sets:
+            held_out = self._held_out(store, train_sets) if data.val_size > 0 and len(store) else None
+            train = self._train(store, train_sets, held_out)
+            if held_out is not None:
+                evals[VALIDATION] = self._joined(RowsView(store, whole_records(train_sets, held_out)))
+        for source, rows in zip(self.sources, sets, strict=True):
+            if source.part == "eval":
+                evals[source.opened.name] = self._joined(RowsView(store, select([rows], MixRules())))
+        self._fill_ledger(None if held_out is None else _Held(store, np.sort(held_out)))
+        self.ledger.check(data.max_row_loss)
+        self._refuse_nothing(train, evals)
+        return PreparedData(train=train, evals=evals, ledger=self.ledger, made=self.made, folder=self.folder)
+
+    def _problems(self) -> list[Problem]:
+        """Collect what is wrong; broken rows are refused, however few, unless the user set `max_row_loss`."""
+        complaints = Complaints()
+        problems: list[Problem] = []
+        for source in self.sources:
+            problems.extend(source.opened.problems)
+            columns: dict[str, None] = {}
+            for block, key in source.blocks:
+                facts = self._facts(source, block, key)
+                complaints.add(block, facts)
+                columns.update(dict.fromkeys(facts.columns))
+            if source.opened.reading is not None and columns:
+                problems.extend(absent_columns(source.opened.data_set, columns))
+        if not self.config.is_set("max_row_loss"):
+            problems.extend(complaints.faults())
+        return [*problems, *complaints.too_long(self.config.data.cutoff_len)]
+
+    def _facts(self, source: _Source, block: Block, key: str) -> BlockFacts:
+        if source.opened.reading is not None:
+            return read_facts(shard_path(self.folder, key))
+        # It cannot be told how to read the set: only rows that are no records can be judged.
+        return BlockFacts(num_rows=block.num_chosen, bad=bad_groups(read_rows(block, None, self.kind).bad_rows))
+
+    def _fill_ledger(self, held: "_Held | None") -> None:
+        number = 0
+        for source in self.sources:
+            for file, count, rows in source.opened.left_out():
+                self.ledger.enter(source.part, source.opened.name, count)
+                left_out = FileRows(source.opened.name, file, count, rows)
+                self.ledger.add(source.part, left_out, "dropped", NOT_SAMPLED)
+            for block, key in source.blocks:
+                taken = held.rows_of(number) if held is not None and source.part == "train" else None
+                facts = self._facts(source, block, key)
+                if not self.config.is_set("max_row_loss"):
+                    facts = replace(facts, bad=())  # They are refused by themselves.
+                enter_block(self.ledger, source.part, block, facts, held_out=taken)
+                number += 1
+
+    def _store(self) -> tuple[ShardedStore, list[SetRows]]:
+        placed = [
+            PlacedShard(self.made.shards[shard_path(self.folder, key)], block.dataset, block.file)
+            for source in self.sources
+            for block, key in source.blocks
+        ]
+        store = ShardedStore(placed)
+        sets, first = [], 0
+        for source in self.sources:
+            starts = _record_starts(source)
+            sets.append(SetRows(store=store, chosen=source.opened.chosen, first_shard=first, record_starts=starts))
+            first += len(starts)
+        return store, sets
+
+    def _held_out(self, store: ShardedStore, sets: Sequence[SetRows]) -> Index:
+        data = self.config.data
+        clusters = None
+        if data.val_split_by == "near_duplicates":
+            clusters = near_duplicate_clusters(row_signatures(store), data.near_duplicate_threshold or _NEAR)
+        split = hold_out(sets, data.val_size, seed=data_seed(self.config), by=data.val_split_by, clusters=clusters)
+        if split.num_shared:
+            emit_warning(_shared_rows(split.num_shared, len(split.held_out)))
+        return split.held_out
+
+    def _train(self, store: ShardedStore, sets: Sequence[SetRows], held_out: Index | None) -> TokenRows:
+        data = self.config.data
+        rules = MixRules(strategy=data.mix_strategy, weights=data.interleave_probs, seed=data_seed(self.config))
+        plain = select_plain(sets, rules) if held_out is None else None
+        if plain is not None and plain == slice(0, len(store)):
+            return self._joined(store)
+        index = np.arange(plain.start, plain.stop) if plain is not None else select(sets, rules, without=held_out)
+        return self._joined(RowsView(store, index))
+
+    def _joined(self, rows: TokenRows) -> TokenRows:
+        """As in LLaMA-Factory, texts are packed by putting one after the other; neat_packing keeps them apart."""
+        data = self.config.data
+        if self.kind == "text" and data.packing is not False and not data.neat_packing:
+            return JoinedTexts(rows, data.cutoff_len)
+        return rows
+
+    def _refuse_nothing(self, train: TokenRows | None, evals: Mapping[str, TokenRows]) -> None:
+        names = [source.opened.name for source in self.sources if source.part == "train"]
+        parts = [("train", names, train)] if train is not None else []
+        problems = [
+            _nothing_left(split, datasets, self.ledger)
+            for split, datasets, rows in [*parts, *(("eval", [name], rows) for name, rows in evals.items())]
+            if not len(rows)
+        ]
+        if problems:
+            raise TunesmithError(problems)
 
 
-def _nothing_left(part: _Part, ledger: Ledger) -> Problem:
+@dataclass(frozen=True)
+class _Held:
+    """The evaluation rows taken from training sets: sorted first token rows of their records."""
+
+    store: ShardedStore
+    firsts: Index
+
+    def rows_of(self, shard: int) -> Index:
+        """Give the records of a shard's file that are held out."""
+        low, high = np.searchsorted(self.firsts, self.store.starts[shard : shard + 2])
+        rows: Index = self.store.source_rows[self.firsts[low:high]]
+        return rows
+
+
+def _record_starts(source: _Source) -> Index:
+    """Give, for each used block, the number in the set of its first record, less its number in the file."""
+    begins: dict[tuple[int, int], int] = {}
+    total = 0
+    for block in source.opened.blocks:
+        begins[block.file_number, block.span.start.row] = total - block.span.start.row
+        total += block.num_rows
+    return np.array([begins[block.file_number, block.span.start.row] for block, _ in source.blocks], dtype=np.int64)
+
+
+def _shared_rows(num_shared: int, num_held: int) -> Problem:
+    return warning(
+        "data.split_shares_rows",
+        f"Of {num_held} evaluation rows {num_shared} have a prompt or long answer that is also trained on: there the "
+        "evaluation measures memory.",
+        "Write val_split_by: group, which keeps such rows on one side.",
+        key="val_split_by",
+    )
+
+
+def _nothing_left(split: str, datasets: Sequence[str], ledger: Ledger) -> Problem:
     return Problem(
         code="data.rows_none",
-        message=f"No row is left for {part.split}: all {len(part.examples)} were dropped.\n{ledger.table()}",
+        message=f"No row is left for {split}: all were dropped.\n{ledger.table()}",
         remedy="Raise cutoff_len or change length_policy; the lines above say why rows were dropped.",
-        where=Where(dataset=part.examples[0].source.dataset, num_rows=len(part.examples)),
+        where=Where(dataset=datasets[0], num_rows=0),
     )

@@ -14,7 +14,7 @@ from transformers import TrainingArguments
 
 from tunesmith.core.errors import refusal
 from tunesmith.data.plan import PlanRules, plan_epoch
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 
 # Bytes of optimizer state for each byte of trained weights: Adam keeps two moments.
 _OPTIMIZER_FACTOR = 2
@@ -91,7 +91,7 @@ class Saving:
 
 
 def make_forecast(
-    model: nn.Module, store: TokenStore, plan: PlanRules, args: TrainingArguments, *, saving: Saving
+    model: nn.Module, store: TokenRows, plan: PlanRules, args: TrainingArguments, *, saving: Saving
 ) -> Forecast:
     """Count what a run will do."""
     micro_batches = len(plan_epoch(store.lengths, plan, epoch=0))

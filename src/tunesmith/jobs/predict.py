@@ -17,8 +17,8 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.progress import Progress, format_seconds, say
 from tunesmith.core.types import Example, Sampling
-from tunesmith.data.examples import data_seed, read_sets
-from tunesmith.data.split import split_examples
+from tunesmith.data.examples import read_examples
+from tunesmith.data.pipeline import VALIDATION, PreparedData
 from tunesmith.engines.torch import TorchEngine
 from tunesmith.jobs.inference import load_sampling
 from tunesmith.templates.run_template import serving_policy_of
@@ -31,7 +31,8 @@ METRICS = "predict_results.json"
 def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]:
     """Answer all evaluation rows, write answers and metrics to the output folder, and give the metrics."""
     assert parts.template is not None and parts.tokenizer is not None, "the preflight has loaded both"
-    examples = evaluation_examples(config)
+    assert parts.data is not None, "the preflight has prepared the data"
+    examples = evaluation_examples(config, parts.data)
     sampling = load_sampling(config, parts.template)
     progress = Progress("Answering", len(examples), "rows")
     started = time.monotonic()
@@ -56,12 +57,15 @@ def predict(config: RunConfig, parts: Parts, model: nn.Module) -> dict[str, Any]
     return {**metrics, "predictions": str(folder / PREDICTIONS)}
 
 
-def evaluation_examples(config: RunConfig) -> Sequence[Example]:
-    """Read the rows of eval_dataset, or those that val_size takes from the training sets."""
+def evaluation_examples(config: RunConfig, data: PreparedData) -> Sequence[Example]:
+    """Read the rows of eval_dataset, or those that val_size took from the training sets."""
     if config.data.eval_dataset:
-        return [example for read in read_sets(config, kind="supervised", part="eval") for example in read.examples]
-    examples = [example for read in read_sets(config, kind="supervised", part="train") for example in read.examples]
-    return split_examples(examples, config.data.val_size, seed=data_seed(config))[1]
+        found = read_examples(config, kind="supervised", part="eval")
+        return [item for item in found if isinstance(item, Example)]
+    rows = data.evals[VALIDATION]
+    wanted = {rows.source(number) for number in range(len(rows))}
+    found = read_examples(config, kind="supervised", part="train")
+    return [item for item in found if isinstance(item, Example) and item.source in wanted]
 
 
 def _metrics_of(measured: ExactMatch, sampling: Sampling, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import Problem, warning
 from tunesmith.core.types import Completion, RowRef, Sampling
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 from tunesmith.engines.torch import TorchEngine
 
 NUM_SAMPLES = 3
@@ -77,7 +77,7 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0].strip().lower()
 
 
-def pick_prompts(store: TokenStore, count: int = NUM_SAMPLES) -> list[Prompt]:
+def pick_prompts(store: TokenRows, count: int = NUM_SAMPLES) -> list[Prompt]:
     """Pick rows evenly over a store; rows whose last answer has no prompt, or a very long one, are passed over."""
     picked: list[Prompt] = []
     for number in range(count):
@@ -87,7 +87,7 @@ def pick_prompts(store: TokenStore, count: int = NUM_SAMPLES) -> list[Prompt]:
     return picked
 
 
-def split_row(store: TokenStore, index: int) -> Prompt | None:
+def split_row(store: TokenRows, index: int) -> Prompt | None:
     """Cut a row before its last supervised tokens; a row that is supervised throughout is cut in its first half."""
     row = store[index]
     supervised = np.flatnonzero(row.weights)

@@ -2,26 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers are runs of trained tokens, one row at a time."""
 
+import numpy as np
+
 from tests.unit.checks.stores import store_of
-from tunesmith.checks.answers import find_answers
+from tunesmith.checks.answers import iterate_answers, last_trained_tokens
+from tunesmith.data.store import RowsView, TokenRows
 
 
-def spans(rows: list[str]) -> list[tuple[int, int, int]]:
-    found = find_answers(store_of(rows))
-    return list(zip(found.rows.tolist(), found.starts.tolist(), found.ends.tolist(), strict=True))
+def found(rows: TokenRows) -> list[tuple[int, tuple[int, ...]]]:
+    return [
+        (int(answers.rows[number]), answers.token_ids(number))
+        for answers in iterate_answers(rows)
+        for number in range(len(answers))
+    ]
 
 
 def test_every_run_is_an_answer() -> None:
-    assert spans(["1 [2 3] 4 [5]", "6 [7] 8"]) == [(0, 1, 3), (0, 4, 5), (1, 6, 7)]
+    assert found(store_of(["1 [2 3] 4 [5]", "6 [7] 8"])) == [(0, (2, 3)), (0, (5,)), (1, (7,))]
 
 
 def test_a_run_ends_with_its_row() -> None:
-    assert spans(["1 [2]", "[3] 4", "[5 6]", "[7]"]) == [(0, 1, 2), (1, 2, 3), (2, 4, 6), (3, 6, 7)]
+    assert found(store_of(["1 [2]", "[3] 4", "[5 6]", "[7]"])) == [(0, (2,)), (1, (3,)), (2, (5, 6)), (3, (7,))]
+
+
+def test_rows_of_a_view_keep_its_numbers() -> None:
+    view = RowsView(store_of(["1 [2]", "[3] 4", "[5 6]"]), np.array([2, 0, 2]))
+    assert sorted(found(view)) == [(0, (5, 6)), (1, (2,)), (2, (5, 6))]
+    assert last_trained_tokens(view).tolist() == [6, 2, 6]
 
 
 def test_a_row_without_answers_has_no_last_token() -> None:
-    assert find_answers(store_of(["1 2", "3 [4] 5 [6 7] 8"])).last_tokens.tolist() == [-1, 7]
+    assert last_trained_tokens(store_of(["1 2", "3 [4] 5 [6 7] 8"])).tolist() == [-1, 7]
 
 
 def test_an_empty_store_has_no_answers() -> None:
-    assert len(find_answers(store_of([]))) == 0
+    assert found(store_of([])) == [] and len(last_trained_tokens(store_of([]))) == 0

@@ -32,6 +32,13 @@ def template(assets: Path, tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
     return load_template(tokenizer, name=None, folder=assets / "tokenizers" / "smollm2")
 
 
+@pytest.fixture(autouse=True)
+def prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep prepared data out of the user's cache; gives the folder of the shards."""
+    monkeypatch.setattr("tunesmith.data.preparation.place.user_cache", lambda: tmp_path / "cache")
+    return tmp_path / "cache" / "prepared"
+
+
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., RunConfig]:
     """Give a function that makes a configuration of data keys; dataset_dir is `<tmp_path>/data`."""

@@ -84,7 +84,7 @@ def test_all_broken_rows_are_told_by_code_and_row(prepare_data: Prepare, dataset
     broken = rows(12)
     broken[3] = {"instruction": "a"}
     broken[5]["output"] = 5
-    broken[7]["output"] = ["x"]
+    broken[7]["output"] = {"x": 1}
     path = dataset_writer.write("broken", broken)
     with path.open("a", encoding="utf-8") as stream:
         stream.write("{oops\n")

@@ -53,7 +53,7 @@ class BadGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockFacts:
-    """What became of the wanted records of a block: each is in one group, broken, or too long (`length_policy: refuse`).
+    """What became of the wanted records of a block: each is in one group, broken, or too long to be taken.
 
     Row numbers are those of the file. `columns` are those that any record has; `longest` is of the rows too long.
     """
@@ -83,7 +83,7 @@ def encode_block(block: Block, recipe: Recipe) -> EncodedBlock:
         num_rows=block.num_chosen,
         columns=tuple(read.columns),
         groups=_group_outcomes(notes.outcomes),
-        bad=_group_bad_rows(notes.bad_rows),
+        bad=bad_groups(notes.bad_rows),
         too_long=tuple(source.row for source, _ in notes.too_long),
         longest=max((length for _, length in notes.too_long), default=0),
     )
@@ -113,7 +113,8 @@ def _group_outcomes(outcomes: Sequence[RowOutcome]) -> tuple[RowGroup, ...]:
     )
 
 
-def _group_bad_rows(bad_rows: Sequence[BadRow]) -> tuple[BadGroup, ...]:
+def bad_groups(bad_rows: Sequence[BadRow]) -> tuple[BadGroup, ...]:
+    """Group the rows of a block that cannot be used by the code of their fault."""
     groups: dict[str, list[BadRow]] = {}
     for bad in sorted(bad_rows, key=lambda one: one.source.row):
         groups.setdefault(bad.code, []).append(bad)

@@ -36,7 +36,9 @@ class ShardedStore:
 
     def __init__(self, shards: Sequence[PlacedShard]) -> None:
         self.shards = tuple(shards)
-        self.starts = np.concatenate([[0], np.cumsum([placed.shard.num_rows for placed in self.shards], dtype=np.int64)])
+        self.starts = np.concatenate(
+            [[0], np.cumsum([placed.shard.num_rows for placed in self.shards], dtype=np.int64)]
+        )
         self._begins: list[int] = self.starts.tolist()
         self._open: OrderedDict[int, TokenStore] = OrderedDict()
 
