@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules between keys, one small function each, over the flat values; rules over data and models are in `checks/`."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Job = Literal["train", "chat", "export"]
+# What a rule holds for: a job, or `tunesmith inspect`, which looks at the rows of a training run without its training.
+Scope = Literal["train", "chat", "export", "inspect"]
 Flat = Mapping[str, Any]
 
 
@@ -21,22 +24,25 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule, the keys it reads (the first set one gives the line), and the jobs it holds for.
+    """A rule, the keys it reads (the first set one gives the line), and the scopes it holds for.
 
     Where `if_set` names keys, the rule is only asked when the user wrote all of them.
     """
 
     keys: tuple[str, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[Scope, ...]
     check: Callable[[Flat], Finding | None]
     if_set: tuple[str, ...] = ()
 
 
 RULES: list[Rule] = []
 
+MAX_PATTERN_CHARS = 500
+_ROWS: tuple[Scope, ...] = ("train", "inspect")
+
 
 def _rule(
-    *keys: str, jobs: tuple[Job, ...] = ("train",), if_set: tuple[str, ...] = ()
+    *keys: str, jobs: tuple[Scope, ...] = ("train",), if_set: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Flat], Finding | None]], None]:
     def store(check: Callable[[Flat], Finding | None]) -> None:
         RULES.append(Rule(keys=keys, jobs=jobs, check=check, if_set=if_set))
@@ -56,7 +62,7 @@ def _has_eval_rows(flat: Flat) -> bool:
     return bool(flat["eval_dataset"]) or flat["val_size"] > 0
 
 
-@_rule("model_name_or_path", jobs=("train", "chat", "export"))
+@_rule("model_name_or_path", jobs=("train", "chat", "export", "inspect"))
 def _needs_model(flat: Flat) -> Finding | None:
     if flat["model_name_or_path"]:
         return None
@@ -78,6 +84,13 @@ def _training_needs_data(flat: Flat) -> Finding | None:
     if flat["dataset"] or not flat["do_train"]:
         return None
     return _missing("Training needs data, but no data set is named.", "Write dataset: names or file paths.")
+
+
+@_rule("dataset", "eval_dataset", jobs=("inspect",))
+def _inspection_needs_data(flat: Flat) -> Finding | None:
+    if flat["dataset"] or flat["eval_dataset"]:
+        return None
+    return _missing("No data set is named, so there is nothing to inspect.", "Write dataset: names or file paths.")
 
 
 @_rule("do_train", "do_eval", "do_predict")
@@ -127,21 +140,21 @@ def _evaluation_times_need_rows(flat: Flat) -> Finding | None:
     )
 
 
-@_rule("val_size", "eval_dataset")
+@_rule("val_size", "eval_dataset", jobs=_ROWS)
 def _split_or_own_rows(flat: Flat) -> Finding | None:
     if flat["val_size"] == 0 or not flat["eval_dataset"]:
         return None
     return _conflict("val_size and eval_dataset exclude each other.", "Keep one of them.")
 
 
-@_rule("val_size", "dataset")
+@_rule("val_size", "dataset", jobs=_ROWS)
 def _split_needs_data(flat: Flat) -> Finding | None:
     if flat["val_size"] == 0 or flat["dataset"]:
         return None
     return _missing("val_size takes rows from dataset, but no data set is named.", "Write dataset or eval_dataset.")
 
 
-@_rule("val_size")
+@_rule("val_size", jobs=_ROWS)
 def _split_count_is_whole(flat: Flat) -> Finding | None:
     size = flat["val_size"]
     if size < 1 or size == int(size):
@@ -150,7 +163,7 @@ def _split_count_is_whole(flat: Flat) -> Finding | None:
                    remedy="Write a share below 1, or a whole number of rows.")  # fmt: skip
 
 
-@_rule("mask_history", "train_on_prompt")
+@_rule("mask_history", "train_on_prompt", jobs=_ROWS)
 def _history_or_prompt(flat: Flat) -> Finding | None:
     if not (flat["mask_history"] and flat["train_on_prompt"]):
         return None
@@ -167,11 +180,21 @@ def _supervised_keys_need_sft(flat: Flat) -> Finding | None:
     return _conflict(f"{', '.join(wrong)} only work in stage sft, not in {flat['stage']}.", "Remove them.")
 
 
-@_rule("packing", "neat_packing")
+@_rule("packing", "neat_packing", jobs=_ROWS)
 def _neat_packing_packs(flat: Flat) -> Finding | None:
     if not flat["neat_packing"] or flat["packing"] is not False:
         return None
     return _conflict("neat_packing: true contradicts packing: false.", "Keep one of them; packing is always neat.")
+
+
+@_rule("length_policy", "packing", "stage")
+def _joined_texts_are_not_cut(flat: Flat) -> Finding | None:
+    if flat["length_policy"] != "ratio" or flat["stage"] != "pt" or flat["packing"] is False:
+        return None
+    return _conflict(
+        "length_policy: ratio cuts long texts, but packed texts of stage pt follow one another and are cut nowhere.",
+        "Write packing: false to cut them, or length_policy: split.",
+    )
 
 
 _BATCH_SIZES = ("tokens_per_batch", "per_device_train_batch_size")
@@ -317,3 +340,25 @@ def _trackers_are_clear(flat: Flat) -> Finding | None:
     if len(names) < 2 or not {"none", "all"} & set(names):
         return None
     return _conflict("report_to lists none or all beside other names.", "Write none, all, or a list of trackers.")
+
+
+@_rule("identifier_pattern", jobs=_ROWS)
+def _pattern_is_regular(flat: Flat) -> Finding | None:
+    """Long patterns are refused as well: a pattern is tried on every row."""
+    pattern = flat["identifier_pattern"]
+    if pattern is None:
+        return None
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        fault = f"is no regular expression: {error}"
+    else:
+        if len(pattern) <= MAX_PATTERN_CHARS and re.compile(pattern).match("") is None:
+            return None
+        fault = f"has {len(pattern)} characters" if len(pattern) > MAX_PATTERN_CHARS else "matches the empty text"
+    return Finding(
+        code="config.value_invalid",
+        message=f"identifier_pattern {fault}.",
+        remedy=f"Write an expression of at most {MAX_PATTERN_CHARS} characters that matches one identifier, such as "
+        r"\b[a-z]+_[a-z_]+\b.",
+    )
