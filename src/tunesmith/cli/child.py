@@ -49,7 +49,7 @@ def do_job(job: dict[str, Any]) -> dict[str, Any]:
     try:
         source: Source = Path(job["file"]) if job["file"] is not None else {}
         config = load_config(source, command=job["command"], overrides=job["words"])
-        result = dict(import_by_name(job["module"]).run(config))
+        result = dict(import_by_name(job["module"]).run(config, **job.get("arguments", {})))
     except TunesmithError as error:
         problems, result = error.problems, dict(error.result)
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # the border of the process: everything is reported

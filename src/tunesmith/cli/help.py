@@ -16,6 +16,7 @@ VERBS = {
     "chat": "talk to a model in the terminal",
     "export": "merge adapters, save the model, verify what was saved",
     "check": "judge configuration, model, template and data without training",
+    "inspect": "show rows as the model will see them, counted and judged",
     "data": "convert data files: `data convert IN OUT`, CSV, JSON, JSONL, Parquet",
     "env": "show versions, hardware and what is missing or broken",
     "version": "print the version",
@@ -27,6 +28,7 @@ _HIDDEN = {
     "chat": ("data", "training", "export", "freeze", "full", "pt", "sft"),
     "export": ("data", "training", "generation", "freeze", "full", "pt", "sft"),
     "check": (),
+    "inspect": ("training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
 }
 _KINDS = {
     "boolean": "true/false",

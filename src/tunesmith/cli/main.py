@@ -5,6 +5,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from tunesmith import __version__
@@ -12,7 +13,7 @@ from tunesmith.cli.faults import problems_of
 from tunesmith.cli.help import VERBS, overview, topic_json, topic_page, verb_page
 from tunesmith.cli.options import Options, read_options
 from tunesmith.cli.process import NO_TELEMETRY, run_in_child
-from tunesmith.cli.report import Outcome, show_outcome, show_problems
+from tunesmith.cli.report import Outcome, screen_of, show_outcome, show_problems
 from tunesmith.config.index import load_index
 from tunesmith.config.resolve import Command, Source, named_plugins, resolve
 from tunesmith.config.words import read_words
@@ -99,13 +100,32 @@ def _chat(options: Options) -> int:
 
 def _job(options: Options) -> int:
     shown = _check_keys(options)
-    job = {
+    return show_outcome(run_in_child(_described(options)), wants_json=options.wants_json, already_shown=shown)
+
+
+def _described(options: Options, **arguments: Any) -> dict[str, Any]:
+    """Describe the job for its process."""
+    return {
         "module": f"tunesmith.jobs.{options.verb}",
         "command": options.verb,
         "file": str(options.file) if options.file is not None else None,
         "words": list(options.words),
+        "arguments": arguments,
     }
-    return show_outcome(run_in_child(job), wants_json=options.wants_json, already_shown=shown)
+
+
+def _inspect(options: Options) -> int:
+    shown = _check_keys(options)
+    show = {name: value for name, value in options.flags.items() if name != "html"}
+    screen = None if options.wants_json else screen_of(sys.stdout)
+    outcome = run_in_child(_described(options, show=show, html=options.flags["html"], screen=screen))
+    text = outcome.result.get("text")
+    if text is None:
+        return show_outcome(outcome, wants_json=options.wants_json, already_shown=shown)
+    # The text tells the findings with their remedies, so they are not repeated as paragraphs.
+    print(text)
+    page = {"html": outcome.result["html"]} if "html" in outcome.result else {}
+    return show_outcome(replace(outcome, result=page), wants_json=False, already_shown=(*shown, *outcome.problems))
 
 
 def _check(options: Options) -> int:
@@ -153,6 +173,7 @@ _COMMANDS: Mapping[str, Callable[[Options], int]] = {
     "export": _job,
     "check": _check,
     "data": _data,
+    "inspect": _inspect,
     "env": _env,
     "version": _version,
     "help": _help,

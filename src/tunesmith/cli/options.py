@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from tunesmith.core.errors import refusal
 
-RUN_VERBS = ("train", "chat", "export", "check")
+RUN_VERBS = ("train", "chat", "export", "check", "inspect")
 _FLAGS = {"--json": "--json", "--config_only": "--config_only", "--config-only": "--config_only"}
 _HELP = ("-h", "--help")
-# Flags with a value of their own, and the verbs that have them.
+# Flags of single verbs, by the names of their values.
 _FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "data": ("source", "target", "overwrite", "allow_missing", "media_dir", "columns", "rename", "cells"),
+    "inspect": ("rows", "first", "longest", "sample", "finding", "html"),
 }
 
 
@@ -44,7 +45,7 @@ def read_options(verb: str, words: Sequence[str]) -> Options:
     """Read the words after a verb, or refuse."""
     if verb not in RUN_VERBS and set(words) & set(_HELP):
         return Options(verb=verb, wants_help=True)
-    own, keys = split_words(words) if verb in RUN_VERBS else (list(words), [])
+    own, keys = split_words(words, _FLAGS_OF.get(verb, ())) if verb in RUN_VERBS else (list(words), [])
     asked = parser_of(verb).parse_args(own)
     return Options(
         verb=verb,
@@ -74,6 +75,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("topic", nargs="*", help="a command, a key, or an error code")
     if verb == "data":
         _add_data_flags(parser)
+    if verb == "inspect":
+        _add_inspect_flags(parser)
     return parser
 
 
@@ -97,6 +100,26 @@ def _add_data_flags(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_inspect_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what `tunesmith inspect` takes: which rows are shown, and where a page is written."""
+    parser.add_argument("--rows", type=_numbers, default=(), metavar="N,N", help="show these records of the files")
+    parser.add_argument("--first", type=_number, default=2, metavar="N", help="show the first rows (2)")
+    parser.add_argument("--longest", type=_number, default=1, metavar="N", help="show the longest rows (1)")
+    parser.add_argument("--sample", type=_number, default=1, metavar="N", help="show rows drawn by `seed` (1)")
+    parser.add_argument("--finding", metavar="CODE", help="show rows of this finding too")
+    parser.add_argument("--html", metavar="FILE", help="write a page that needs no other file")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_number(part) for part in _names(text))
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -108,17 +131,18 @@ def _pairs(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take the command's own options and the file out of the words; the rest sets keys."""
+def split_words(words: Sequence[str], flags: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Take the command's own options and the file out of the words; the rest sets keys. `flags` take a value each."""
     own: list[str] = []
     keys: list[str] = []
     remaining = list(words)
+    valued = [f"--{name}" for name in ("config", *flags)]
     while remaining:
         word = remaining.pop(0)
         if word in _FLAGS or word in _HELP:
             own.append(_FLAGS.get(word, word))
-        elif word == "--config" or word.startswith("--config="):
-            own += [word, remaining.pop(0)] if word == "--config" and remaining else [word]
+        elif word.partition("=")[0] in valued:
+            own += [word, remaining.pop(0)] if "=" not in word and remaining else [word]
         elif not keys and not word.startswith("-") and "=" not in word:
             own.append(word)
         else:

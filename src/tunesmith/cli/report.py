@@ -17,6 +17,8 @@ from tunesmith.core.errors import ExitCode, Problem, TunesmithError, Where
 
 _MAX_WIDTH = 110
 _MAX_LINES = 60
+# Text that goes into a file or another program is written for a terminal of the usual width.
+_PLAIN_WIDTH = 80
 _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _RESET = "\x1b[0m"
 
@@ -82,6 +84,13 @@ def place_of(where: Where) -> str:
 def has_colours(stream: TextIO) -> bool:
     """Say whether a stream is a terminal that may show colours."""
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def screen_of(stream: TextIO) -> dict[str, Any]:
+    """Say how wide a stream is shown, whether it has colours, and whether it writes any character."""
+    encoding = (stream.encoding or "ascii").lower().replace("-", "")
+    width = min(_MAX_WIDTH, shutil.get_terminal_size().columns) if stream.isatty() else _PLAIN_WIDTH
+    return {"width": width, "has_colours": has_colours(stream), "is_unicode": encoding.startswith("utf")}
 
 
 def _width() -> int:

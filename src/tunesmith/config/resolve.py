@@ -10,17 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tunesmith.config.data_rules import DATA_RULES
 from tunesmith.config.environment import substitute
 from tunesmith.config.index import Index
+from tunesmith.config.inspecting import for_inspection
 from tunesmith.config.keys import check_entry, chosen_words, inactive_warning
-from tunesmith.config.rules import RULES, Job, Rule
+from tunesmith.config.rules import RULES, Job, Rule, Scope
 from tunesmith.config.source import Entry, merge_layers, read_file, read_mapping
 from tunesmith.config.translate import translate
 from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
 
-Command = Literal["train", "chat", "export", "check"]
+Command = Literal["train", "chat", "export", "check", "inspect"]
 Source = Path | Mapping[str, Any]
 
 
@@ -62,15 +64,17 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
     """Resolve `source` with `overrides` on top, or refuse with every problem found."""
     findings = _Findings()
     entries = _read_layers(source, overrides, index, findings)
+    if command == "inspect":
+        index, entries = for_inspection(index, entries)
     words = chosen_words(entries, index)
     values = _check_entries(entries, index, words, findings)
     job = job_of(command, {entry.key for entry in entries})
     choices = _choices(values, job)
     flat = {**index.defaults(), **choices, **values}
-    _check_rules(flat, entries, job, findings)
+    _check_rules(flat, entries, "inspect" if command == "inspect" else job, findings)
     if findings.problems:
         raise TunesmithError(sorted(findings.problems, key=_position))
-    idle = inactive_warning(entries, index, words) if job == "train" else None
+    idle = inactive_warning(entries, index, words) if job == "train" and command != "inspect" else None
     return Resolved(
         command=command,
         job=job,
@@ -90,7 +94,9 @@ def named_plugins(source: Source, overrides: Iterable[Entry] = ()) -> list[str]:
 
 
 def job_of(command: Command, keys: Iterable[str]) -> Job:
-    """Name the job a configuration describes; `check` reads it off the keys."""
+    """Name the job a configuration describes; `check` reads it off the keys, and rows are inspected as trained on."""
+    if command == "inspect":
+        return "train"
     if command != "check":
         return command
     present = set(keys)
@@ -153,11 +159,11 @@ def _choices(values: Mapping[str, Any], job: Job) -> dict[str, Any]:
     return choices
 
 
-def _check_rules(flat: Mapping[str, Any], entries: Sequence[Entry], job: Job, findings: _Findings) -> None:
+def _check_rules(flat: Mapping[str, Any], entries: Sequence[Entry], scope: Scope, findings: _Findings) -> None:
     by_key = {entry.key: entry for entry in entries}
     tainted = set(findings.tainted)
-    for rule in RULES:
-        if job in rule.jobs and not tainted & set(rule.keys) and by_key.keys() >= set(rule.if_set):
+    for rule in (*RULES, *DATA_RULES):
+        if scope in rule.jobs and not tainted & set(rule.keys) and by_key.keys() >= set(rule.if_set):
             finding = rule.check(flat)
             if finding is not None:
                 findings.problems.append(

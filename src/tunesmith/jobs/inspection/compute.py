@@ -1,0 +1,125 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""An inspection, computed: rows prepared and judged as a run would, counted, and some of them picked to be shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import Problem
+from tunesmith.core.types import IntArray
+from tunesmith.data.recognition import Reading
+from tunesmith.data.store import TokenRows
+from tunesmith.jobs.inspection.counting import count_sources, ledger_lines, measure_lengths, measure_packing
+from tunesmith.jobs.inspection.facts import FoundProblem, Inspection, LedgerLine, SampleRow, ShownRow
+from tunesmith.jobs.inspection.judging import Judged, judge_rows
+from tunesmith.jobs.inspection.records import readings_of, record_texts
+from tunesmith.jobs.inspection.selection import ShowRequest, pick_rows, splits_of
+from tunesmith.jobs.inspection.showing import line_of, show_row
+from tunesmith.jobs.inspection.token_text import TokenTexts
+from tunesmith.jobs.inspection.uncut import whole_rows
+
+_SAMPLES = 3
+
+Readings = Mapping[str, Reading | None]
+
+
+def inspect_rows(config: RunConfig, request: ShowRequest) -> Inspection:
+    """Inspect the rows of a configuration; what is wrong with them is part of the inspection, not an error."""
+    judged = judge_rows(config)
+    context = judged.context
+    readings = readings_of(config, context.row_kind)
+    template = context.template if context.has("template") else None
+    found = Inspection(
+        stage=config.run.stage,
+        row_kind=context.row_kind,
+        model=str(config.model.model_name_or_path),
+        template=template.name if template is not None else None,
+        cutoff_len=config.data.cutoff_len,
+        formats={name: reading.format if reading is not None else None for name, reading in readings.items()},
+        rows_in=0,
+        rows_kept=0,
+    )
+    if judged.has_rows:
+        found = _with_rows(found, judged, request, readings)
+    return replace(found, findings=_findings(config, judged.problems, found))
+
+
+def _with_rows(found: Inspection, judged: Judged, request: ShowRequest, readings: Readings) -> Inspection:
+    """Add what is counted over all rows, and the rows that are shown."""
+    context = judged.context
+    data, splits = context.data, splits_of(context.data)
+    ledger = ledger_lines(data.ledger)
+    counted = data.ledger.to_json()
+    lengths = _joined([rows.lengths for rows in splits.values()])
+    num_supervised = _joined([rows.num_supervised for rows in splits.values()])
+    trained = data.train.lengths if data.train is not None and len(data.train) else lengths
+    return replace(
+        found,
+        rows_in=counted["rows_in"],
+        rows_kept=counted["rows_kept"],
+        num_token_rows=len(lengths),
+        tokens=int(lengths.sum()),
+        supervised_tokens=int(num_supervised.sum()),
+        lengths=measure_lengths(lengths),
+        trained_lengths=measure_lengths(num_supervised),
+        packing=measure_packing(trained, found.cutoff_len),
+        sources=count_sources(data.ledger, splits, found.formats),
+        ledger=ledger,
+        shown=_shown(judged, request, ledger, readings),
+        not_shown=_not_shown(request, splits, ledger),
+    )
+
+
+def _joined(parts: Sequence[IntArray]) -> IntArray:
+    empty: IntArray = np.zeros(0, dtype=np.int32)
+    return np.concatenate([empty, *parts])
+
+
+def _shown(
+    judged: Judged, request: ShowRequest, ledger: Sequence[LedgerLine], readings: Readings
+) -> tuple[ShownRow, ...]:
+    context = judged.context
+    texts = TokenTexts(context.tokenizer)
+    picks = pick_rows(context.data, request, judged.problems, seed=context.config.run.seed)
+    lines = {pick.source: line_of(pick.source, ledger) for pick in picks}
+    cut = [source for source, line in lines.items() if line is not None and line.outcome == "cut"]
+    whole = whole_rows(context, readings, cut)
+    return tuple(show_row(pick, texts, lines[pick.source], whole.get(pick.source)) for pick in picks)
+
+
+def _not_shown(request: ShowRequest, splits: Mapping[str, TokenRows], ledger: Sequence[LedgerLine]) -> dict[int, str]:
+    """Say of rows that were asked for and are not there what became of them."""
+    if not request.rows:
+        return {}
+    there = {rows.source(index).row for rows in splits.values() for index in range(len(rows))}
+    reasons = {row: line.text for line in ledger if line.outcome == "dropped" for row in line.rows}
+    known = {row: f"dropped: {reason}" for row, reason in reasons.items()}
+    absent = "no row begins with this record"
+    return {row: known.get(row, absent) for row in request.rows if row not in there}
+
+
+def _findings(config: RunConfig, problems: Sequence[Problem], found: Inspection) -> tuple[FoundProblem, ...]:
+    """Add to each problem its share of the rows of its data set, and some of the records that it names."""
+    sizes: dict[str | None, int] = {}
+    for source in found.sources:
+        sizes[source.dataset] = sizes.get(source.dataset, 0) + source.rows_in
+    places = [(problem.where.file, row) for problem in problems for row in _sampled(problem)]
+    texts = record_texts(config, [(file, row) for file, row in places if file is not None])
+    return tuple(_found(problem, sizes.get(problem.where.dataset), texts) for problem in problems)
+
+
+def _sampled(problem: Problem) -> tuple[int, ...]:
+    return (problem.where.rows or ())[:_SAMPLES]
+
+
+def _found(problem: Problem, size: int | None, texts: Mapping[tuple[str, int], str]) -> FoundProblem:
+    file, count = problem.where.file, problem.where.num_rows
+    samples = [(row, texts.get((file, row))) for row in _sampled(problem)] if file is not None else []
+    return FoundProblem(
+        problem=problem,
+        share=count / size if size and count is not None else None,
+        samples=tuple(SampleRow(file=file or "", row=row, text=text) for row, text in samples if text is not None),
+    )

@@ -1,0 +1,95 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a run and what the preflight's rules say of them, without weights; broken rows do not hide the others."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.checks.context import CheckContext, Parts
+from tunesmith.checks.preflight import Phase, phase_of
+from tunesmith.checks.rule import Rule, rules
+from tunesmith.config.resolve import KeyOrigin
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.models.folder import check_folder
+from tunesmith.models.load import resolve_model
+from tunesmith.templates.tokenizer import load_tokenizer
+
+# What rules about rows may need: no model, no optimizer steps.
+_ROW_NEEDS = frozenset({"training", "tokenizer", "template", "probe", "data"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A run's parts as far as they could be had, and every problem of its rows and template, refusals first."""
+
+    context: CheckContext
+    problems: tuple[Problem, ...]
+
+    @property
+    def has_rows(self) -> bool:
+        """Say whether rows were tokenised."""
+        return self.context.has("data")
+
+
+def judge_rows(config: RunConfig) -> Judged:
+    """Prepare and judge the rows as a run would; where it would be refused, prepare what can be and judge that too."""
+    folder = _find_folder(config)
+    parts = Parts(folder=folder, tokenizer=load_tokenizer(folder))
+    strict = CheckContext(config, parts)
+    asked = [one for _, one in rules.items() if _is_about_rows(one, has_model=_is_model(folder))]
+    problems = _ask(strict, asked)
+    if strict.has("data"):
+        return Judged(context=strict, problems=_ordered([*strict.problems, *problems]))
+    lenient = CheckContext(lenient_config(config), strict.parts)
+    more = _ask(lenient, asked) if strict.is_template_sound and lenient.has("data") else []
+    context = lenient if lenient.has("data") else strict
+    return Judged(context=context, problems=_ordered([*strict.problems, *problems, *more]))
+
+
+def lenient_config(config: RunConfig) -> RunConfig:
+    """Let broken and long rows be dropped, so that the others can be shown; the strict run has named them."""
+    leave: dict[str, Any] = {"max_row_loss": 1.0}
+    if config.data.length_policy == "refuse":
+        leave["length_policy"] = "drop"
+    resolved = config.resolved
+    origins = {**resolved.origins, **{key: KeyOrigin() for key in leave}}
+    return RunConfig.of(replace(resolved, values={**resolved.values, **leave}, origins=origins))
+
+
+def _find_folder(config: RunConfig) -> Path:
+    model = config.model
+    assert model.model_name_or_path is not None, "checked with the configuration"
+    cache = Path(model.cache_dir) if model.cache_dir is not None else None
+    return resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+
+
+def _is_model(folder: Path) -> bool:
+    """Say whether a folder holds a model, not only its tokenizer."""
+    try:
+        check_folder(folder)
+    except TunesmithError:
+        return False
+    return True
+
+
+def _is_about_rows(one: Rule, *, has_model: bool) -> bool:
+    needs = set(one.needs)
+    allowed = _ROW_NEEDS | ({"model"} if has_model else set())
+    return bool(needs & {"template", "probe", "data"}) and needs <= allowed
+
+
+def _ask(context: CheckContext, asked: list[Rule]) -> list[Problem]:
+    """Ask rules in phases: a wrong template would spoil every row."""
+    problems: list[Problem] = []
+    for phase in Phase:
+        found = [problem for one in asked if phase_of(one) is phase for problem in one.apply(context)]
+        problems += found
+        if phase is not Phase.ROWS and found:
+            context.is_template_sound = False
+    return problems
+
+
+def _ordered(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "refuse"))
