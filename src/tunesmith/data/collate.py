@@ -3,9 +3,10 @@
 """Token rows → one micro-batch of tensors, packed into a forest or padded, with every target listed outright.
 
 The first token of a child segment is predicted from the last token of its parent; the first token of a root is never a
-target. It knows nothing of models and losses.
+target. Labels are one number a row, NaN where a row has none. It knows nothing of models and losses.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +130,7 @@ def _path_tokens(segments: _Segments, leaf: int) -> Positions:
 
 
 def _to_batch(rows: Sequence[TokenRow], segments: _Segments, targets: Positions, grid: _Grid) -> Batch:
-    labels = [row.label for row in rows if row.label is not None]
+    labels = [math.nan if row.label is None else row.label for row in rows]
     owners = np.searchsorted(np.asarray(segments.starts), targets, side="right") - 1
     return Batch(
         input_ids_BT=_long(grid.input_ids_BT),
@@ -144,7 +145,7 @@ def _to_batch(rows: Sequence[TokenRow], segments: _Segments, targets: Positions,
         segment_names=segments.names,
         rows=tuple(row.source for row in rows),
         num_tokens=len(segments.input_ids),
-        labels=torch.tensor(labels, dtype=torch.float32) if len(labels) == len(rows) else None,
+        labels=None if all(map(math.isnan, labels)) else torch.tensor(labels, dtype=torch.float32),
     )
 
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both layouts list the targets that a token-by-token reference finds, for plain rows and for trees."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,13 @@ def test_no_rows_make_a_batch_without_targets(layout: LayoutKind) -> None:
     batch = collate([], layout=layout, pad_id=PAD)
     assert batch.input_ids_BT.tolist() == [[PAD]]
     assert len(batch.target_ids_N) == 0 and batch.num_tokens == 0
+
+
+def test_labels_belong_to_their_rows() -> None:
+    rows = [replace(make_row(number, (2,), (-1,)), label=label) for number, label in enumerate([1.0, None, 0.0])]
+    labels = collate(rows, layout="packed", pad_id=PAD).labels
+    assert labels is not None and labels[[0, 2]].tolist() == [1.0, 0.0] and labels[1].isnan()
+    assert collate([rows[1]], layout="packed", pad_id=PAD).labels is None
 
 
 def test_types_are_what_models_take() -> None:
