@@ -77,7 +77,7 @@ def open_sets(config: RunConfig, *, kind: RowKind, part: Part, block_rows: int =
     """Open the data sets of `dataset` (part train) or `eval_dataset` (part eval), one after the other."""
     data = config.data
     names, key = (data.dataset, "dataset") if part == "train" else (data.eval_dataset, "eval_dataset")
-    for data_set in find_sets(names, data.dataset_dir, key=key):
+    for data_set in find_sets(names, data.dataset_dir, key=key, formatting=data.formatting):
         yield open_set(data_set, kind=kind, seed=data_seed(config), max_samples=data.max_samples, block_rows=block_rows)
 
 

@@ -16,11 +16,17 @@ from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
 from tunesmith.data.formats.base import DEFAULT_COLUMNS, DEFAULT_TAGS, formats
 
-_HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
-_LOCAL_KEYS = ("file_name", "formatting", "ranking", "columns", "tags", "split", "num_samples")
-_IGNORED_KEYS = ("subset", "folder", "file_sha1")  # They describe sets on a hub, or are left from old files.
+# Where an entry's rows come from, in LLaMA-Factory's order.
+_SOURCE_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name")
+_HUB_KEYS = ("hf_hub_url", "ms_hub_url")
+_TEXT_KEYS = ("subset", "folder")
+_OTHER_KEYS = ("formatting", "ranking", "columns", "tags", "split", "num_samples", *_TEXT_KEYS)
+_IGNORED_KEYS = ("file_sha1",)  # Left from old files.
 
 SPLIT_PATTERN = re.compile(r"train(?:\[(?P<start>\d*%?):(?P<end>\d*%?)\])?")
+_HUB_HINT = "write 'test', or a slice: 'test[:100]'"
+_LOCAL_HINT = "a local file has the split 'train', or a slice: 'train[:100]'"
+_HUB_SPLIT = re.compile(r"(?P<name>[\w.-]+)(?P<rows>\[\d*%?:\d*%?\])?")
 
 
 def read_info(path: Path) -> Mapping[str, Any]:
@@ -60,7 +66,7 @@ def check_entry(name: str, entry: Any, file: str | None) -> None:
     problems = [*_source_problems(entry, where), *_value_problems(entry, where), *_name_problems(entry, where)]
     if problems:
         raise TunesmithError(problems)
-    known = [*_LOCAL_KEYS, *_IGNORED_KEYS, *_HUB_KEYS]
+    known = [*_SOURCE_KEYS, *_OTHER_KEYS, *_IGNORED_KEYS]
     for key in [key for key in entry if key not in known]:
         emit_warning(
             warning(
@@ -74,25 +80,47 @@ def check_entry(name: str, entry: Any, file: str | None) -> None:
         )
 
 
-def hub_problem(what: str, where: Where) -> Problem:
-    """Say that sets on a hub or in a cloud are not fetched."""
-    return Problem(
-        code="data.hub_unsupported",
-        message=f"{what} names data that would have to be fetched from a hub, a script or a cloud; only local files "
-        "are read.",
-        remedy="Download the data and name the file: file_name in dataset_info.json, or its path in `dataset`.",
-        where=where,
-    )
+def entry_source(entry: Mapping[str, Any], *, prefers_modelscope: bool) -> tuple[str, str]:
+    """Give the key and the value of the source that is read; entries on both hubs are taken from the preferred one."""
+    order = ("ms_hub_url", *_SOURCE_KEYS) if prefers_modelscope else _SOURCE_KEYS
+    key = next(key for key in order if entry.get(key))
+    return key, entry[key]
+
+
+def split_parts(split: str) -> tuple[str, str]:
+    """Split `test[:10%]` into its name and its range of rows, which may be empty."""
+    match = _HUB_SPLIT.fullmatch(split)
+    assert match is not None, f"split {split!r} was checked with the entry"
+    return match["name"], match["rows"] or ""
 
 
 def _source_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem]:
-    if isinstance(entry.get("file_name"), str):
-        return
-    on_hub = [key for key in _HUB_KEYS if entry.get(key)]
-    if on_hub:
-        yield hub_problem(f"Data set {where.dataset!r} ({on_hub[0]}: {entry[on_hub[0]]})", where)
-    else:
-        yield _invalid(where, "It needs a file_name: the path of its file or folder.")
+    named = [key for key in _SOURCE_KEYS if entry.get(key)]
+    wrong = [key for key in named if not isinstance(entry[key], str)]
+    if wrong:
+        yield _invalid(where, f"{wrong[0]} must be text, found {entry[wrong[0]]!r}.")
+    elif not named:
+        yield _invalid(where, f"It needs the place of its rows: one of {', '.join(_SOURCE_KEYS)}.")
+    elif named[0] == "script_url":
+        yield _script_problem(entry["script_url"], where)
+    elif named[0] == "om_hub_url":
+        yield Problem(
+            code="data.hub_unsupported",
+            message=f"Data set {where.dataset!r} lies on the openMind hub ({entry['om_hub_url']}), which is not read.",
+            remedy="Name hf_hub_url or ms_hub_url, or download the data and name its file_name.",
+            where=where,
+        )
+
+
+def _script_problem(url: str, where: Where) -> Problem:
+    return Problem(
+        code="data.script_refused",
+        message=f"Data set {where.dataset!r} is made by a script (script_url: {url}); foreign code is never run to "
+        "read data.",
+        remedy="Run the script yourself where you trust it, save its rows as JSON lines or parquet, and name them in "
+        "file_name.",
+        where=where,
+    )
 
 
 def _value_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem]:
@@ -102,8 +130,13 @@ def _value_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem]
         yield _invalid(where, f"formatting is {formatting!r}; known: {', '.join(formats.names())}.{close}")
     if not isinstance(entry.get("ranking", False), bool):
         yield _invalid(where, f"ranking must be true or false, found {entry['ranking']!r}.")
-    if split is not None and not (isinstance(split, str) and SPLIT_PATTERN.fullmatch(split)):
-        yield _invalid(where, f"split is {split!r}; a local file has the split 'train', or a slice: 'train[:100]'.")
+    is_on_hub = any(entry.get(key) for key in _HUB_KEYS)
+    pattern, hint = (_HUB_SPLIT, _HUB_HINT) if is_on_hub else (SPLIT_PATTERN, _LOCAL_HINT)
+    if split is not None and not (isinstance(split, str) and pattern.fullmatch(split)):
+        yield _invalid(where, f"split is {split!r}; {hint}.")
+    for key in _TEXT_KEYS:
+        if entry.get(key) is not None and not isinstance(entry[key], str):
+            yield _invalid(where, f"{key} must be text, found {entry[key]!r}.")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
         yield _invalid(where, f"num_samples must be a whole number from 1, found {count!r}.")
 

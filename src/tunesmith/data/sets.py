@@ -1,26 +1,36 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets by name: entries of dataset_info.json, direct paths of files and folders, or an inline description.
+"""Data sets by name: entries of dataset_info.json, paths of files and folders, ids on hubs, or inline descriptions.
 
-It finds files and says how they are described; it opens none of them but dataset_info.json.
+It finds files (and has those of hubs and clouds fetched) and says how they are described; of local ones it opens only
+dataset_info.json.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
+from tunesmith.core.errors import Problem, TunesmithError, refusal
 from tunesmith.core.names import nearest
-from tunesmith.data.set_entry import check_entry, hub_problem, read_info
+from tunesmith.data.formats.base import formats
+from tunesmith.data.set_entry import check_entry, entry_source, read_info, split_parts
+from tunesmith.data.set_name import SetName, read_set_name
 from tunesmith.data.sources.base import file_type, readers
+from tunesmith.data.sources.cloud import fetch_cloud_file
+from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info, split_files
 
 INFO_NAME = "dataset_info.json"
+_REMOTE = "REMOTE:"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """One data set: its files, and what its description says about reading them."""
+    """One data set: its files, and what its description says about reading them.
+
+    `num_samples` rows are drawn at random; where the set has fewer, all are taken and the rest drawn once more.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -32,9 +42,16 @@ class DataSet:
     split: str = "train"
 
 
-def find_sets(names: Sequence[str], dataset_dir: str | Mapping[str, Any], *, key: str) -> list[DataSet]:
-    """Find all data sets that `key` names, or refuse with everything that is wrong with them."""
-    info = _Info.load(dataset_dir)
+def find_sets(
+    names: Sequence[str], dataset_dir: str | Mapping[str, Any], *, key: str, formatting: str | None = None
+) -> list[DataSet]:
+    """Find all data sets that `key` names, or refuse with everything that is wrong with them.
+
+    `formatting` is the format of those that no entry describes; None recognises it.
+    """
+    if formatting is not None:
+        formats.get(formatting)
+    info = _Info.load(dataset_dir, formatting)
     problems: list[Problem] = []
     found: list[DataSet] = []
     for name in names:
@@ -47,31 +64,66 @@ def find_sets(names: Sequence[str], dataset_dir: str | Mapping[str, Any], *, key
     return found
 
 
+def default_hub() -> Hub:
+    """Give the hub of ids without a prefix: ModelScope where USE_MODELSCOPE_HUB is set, as in LLaMA-Factory."""
+    return "ms" if os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y") else "hf"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Info:
-    """The descriptions at hand, and the folder that their paths are relative to."""
+    """The descriptions at hand, and the folder that their paths are relative to.
+
+    With `is_online` every name that no entry describes is an id on a hub.
+    """
 
     folder: Path
     file: str | None
     entries: Mapping[str, Any] | None
+    formatting: str | None
+    is_online: bool = False
 
     @classmethod
-    def load(cls, dataset_dir: str | Mapping[str, Any]) -> "_Info":
+    def load(cls, dataset_dir: str | Mapping[str, Any], formatting: str | None) -> "_Info":
         if not isinstance(dataset_dir, str):
-            return cls(folder=Path(), file=None, entries=dataset_dir)
-        if dataset_dir == "ONLINE" or dataset_dir.startswith("REMOTE:"):
-            raise TunesmithError([hub_problem(f"dataset_dir: {dataset_dir}", Where(key="dataset_dir"))])
+            return cls(folder=Path(), file=None, entries=dataset_dir, formatting=formatting)
+        if dataset_dir == "ONLINE":
+            return cls(folder=Path(), file=None, entries=None, formatting=formatting, is_online=True)
+        if dataset_dir.startswith(_REMOTE):
+            path = fetch_info(dataset_dir.removeprefix(_REMOTE).strip())
+            return cls(folder=path.parent, file=path.as_posix(), entries=read_info(path), formatting=formatting)
         folder = Path(dataset_dir)
         path = folder / INFO_NAME
-        return cls(folder=folder, file=path.as_posix(), entries=read_info(path) if path.is_file() else None)
+        entries = read_info(path) if path.is_file() else None
+        return cls(folder=folder, file=path.as_posix(), entries=entries, formatting=formatting)
 
     def find(self, name: str, key: str) -> DataSet:
-        if self.entries is not None and name in self.entries:
-            return self._described(name, self.entries[name])
-        for path in (Path(name), self.folder / name):
+        """Find a set by its whole name, or by the parts of the name."""
+        found = None if self.is_online else self._at_hand(SetName(base=name), name, key)
+        if found is not None:
+            return found
+        parts = read_set_name(name, key=key)
+        if parts.hub is not None or self.is_online:
+            return self._on_hub(parts, name)
+        found = self._at_hand(parts, name, key)
+        if found is None:
+            raise self._unknown(parts.base, key)
+        return found
+
+    def _at_hand(self, parts: SetName, name: str, key: str) -> DataSet | None:
+        """Find an entry or a path; a subset and a count in the name override the entry's."""
+        if parts.hub is not None:
+            return None
+        if self.entries is not None and parts.base in self.entries:
+            return self._described(parts, name, self.entries[parts.base])
+        for path in (Path(parts.base), self.folder / parts.base):
             if path.exists():
-                return DataSet(name=name, files=_files_of(path, name))
-        raise self._unknown(name, key)
+                files = _subset_of(path, parts.subset, key) if parts.subset else _files_of(path, name)
+                return DataSet(name=name, files=files, formatting=self.formatting, num_samples=parts.count)
+        return None
+
+    def _on_hub(self, parts: SetName, name: str) -> DataSet:
+        hub_set = HubSet(hub=parts.hub or default_hub(), repo=parts.base, subset=parts.subset)
+        return DataSet(name=name, files=fetch_files(hub_set), formatting=self.formatting, num_samples=parts.count)
 
     def _unknown(self, name: str, key: str) -> TunesmithError:
         known = sorted(self.entries or {})
@@ -79,7 +131,7 @@ class _Info:
             return refusal(
                 "data.file_missing",
                 f"The data file {name} does not exist, neither here nor in {self.folder.as_posix()}.",
-                f"Correct the path.{nearest(name, known)}",
+                f"Correct the path; ids on a hub are written HF::id or MS::id.{nearest(name, known)}",
                 key=key,
                 dataset=name,
             )
@@ -101,27 +153,56 @@ class _Info:
             file=self.file,
         )
 
-    def _described(self, name: str, entry: Any) -> DataSet:
-        check_entry(name, entry, self.file)
-        path = self.folder / entry["file_name"]
-        if not path.exists():
-            raise refusal(
-                "data.file_missing",
-                f"The file of data set {name!r} does not exist: {path.as_posix()}.",
-                "Correct file_name; it is relative to dataset_dir.",
-                file=self.file,
-                dataset=name,
-            )
+    def _described(self, parts: SetName, name: str, entry: Any) -> DataSet:
+        check_entry(parts.base, entry, self.file)
+        split, rows = split_parts(entry.get("split") or "train")
         return DataSet(
             name=name,
-            files=_files_of(path, name),
-            formatting=entry.get("formatting"),
+            files=self._files_described(parts, entry, split),
+            formatting=entry.get("formatting") or self.formatting,
             columns=entry.get("columns") or {},
             tags={tag: word for tag, word in (entry.get("tags") or {}).items() if word is not None},
             ranking=bool(entry.get("ranking", False)),
-            num_samples=entry.get("num_samples"),
-            split=entry.get("split") or "train",
+            num_samples=parts.count or entry.get("num_samples"),
+            split=f"train{rows}",
         )
+
+    def _files_described(self, parts: SetName, entry: Mapping[str, Any], split: str) -> tuple[Path, ...]:
+        """Find or fetch the files of an entry, from the first source that it names in LLaMA-Factory's order."""
+        source, where = entry_source(entry, prefers_modelscope=default_hub() == "ms")
+        if source in ("hf_hub_url", "ms_hub_url"):
+            hub_set = HubSet(
+                hub="hf" if source == "hf_hub_url" else "ms",
+                repo=where,
+                subset=parts.subset or entry.get("subset"),
+                split=split,
+                folder=entry.get("folder"),
+            )
+            return fetch_files(hub_set)
+        if source == "cloud_file_name":
+            return _files_of(fetch_cloud_file(where), parts.base)
+        path = self.folder / where
+        if not path.exists():
+            raise refusal(
+                "data.file_missing",
+                f"The file of data set {parts.base!r} does not exist: {path.as_posix()}.",
+                "Correct file_name; it is relative to dataset_dir.",
+                file=self.file,
+                dataset=parts.base,
+            )
+        return _subset_of(path, parts.subset, parts.base) if parts.subset else _files_of(path, parts.base)
+
+
+def _subset_of(path: Path, subset: str, name: str) -> tuple[Path, ...]:
+    """Give the files of a subset in a folder that is a copy of a hub's data set."""
+    if path.is_file():
+        raise refusal(
+            "data.set_name_invalid",
+            f"The file {path.as_posix()} has no subsets, so {subset!r} names nothing.",
+            "Leave the subset out.",
+            dataset=name,
+        )
+    return split_files(path, HubSet(hub="hf", repo=path.as_posix(), subset=subset))
 
 
 def _files_of(path: Path, name: str) -> tuple[Path, ...]:
@@ -132,6 +213,8 @@ def _files_of(path: Path, name: str) -> tuple[Path, ...]:
     files = sorted(file for file in path.iterdir() if file_type(file) in readers.names())
     files = [file for file in files if file.name != INFO_NAME]
     types = sorted({file_type(file) for file in files})
+    if not types and any(file_type(file) in readers.names() for file in path.rglob("*")):
+        return split_files(path, HubSet(hub="hf", repo=path.as_posix()))
     if len(types) != 1:
         found = f"data files of several types ({', '.join(types)})" if types else "no data files"
         raise refusal(

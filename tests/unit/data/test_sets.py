@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.core.errors import ExitCode, Problem, TunesmithError
 from tunesmith.core.report import collected_warnings
 from tunesmith.data.sets import DataSet, find_sets
+from tunesmith.data.sources.hub import HubSet
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_path_needs_no_dataset_info(folder: Path) -> None:
 
 
 def test_everything_wrong_is_told_at_once(folder: Path) -> None:
-    entries = {"orders": {"file_name": "a.json"}, "gone": {"file_name": "gone.json"}, "hub": {"hf_hub_url": "x/y"}}
+    entries = {"orders": {"file_name": "a.json"}, "gone": {"file_name": "gone.json"}, "hub": {"om_hub_url": "x/y"}}
     problems = refused(folder, entries, "oders", "gone", "hub", "no.csv", "orders")
     assert [problem.code for problem in problems] == [
         "data.set_unknown",
@@ -112,6 +113,9 @@ def test_a_malformed_dataset_info_is_refused(folder: Path, text: str) -> None:
         ({"file_name": "a.json", "tags": {"user_tags": "x"}}, "Did you mean 'user_tag'"),
         ({"file_name": "a.json", "columns": {"prompt": 1}}, "must be a name"),
         ({"formatting": "alpaca"}, "file_name"),
+        ({"hf_hub_url": 5}, "hf_hub_url must be text"),
+        ({"hf_hub_url": "a/b", "split": "train+test"}, "split"),
+        ({"hf_hub_url": "a/b", "subset": 5}, "subset must be text"),
         ("a.json", "object"),
     ],
 )
@@ -133,7 +137,98 @@ def test_a_folder_of_mixed_types_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset_dir", ["ONLINE", "REMOTE:someone/sets"])
-def test_hub_folders_are_refused(dataset_dir: str) -> None:
+def test_hub_folders_need_a_network(dataset_dir: str) -> None:
     with pytest.raises(TunesmithError) as caught:
         find_sets(["a"], dataset_dir, key="dataset")
-    assert caught.value.problems[0].code == "data.hub_unsupported"
+    assert caught.value.problems[0].code == "data.hub_unreachable"
+
+
+def test_a_script_is_refused_as_a_matter_of_safety(folder: Path) -> None:
+    (problem,) = refused(folder, {"one": {"script_url": "some_script", "file_name": "a.json"}}, "one")
+    assert problem.code == "data.script_refused" and "some_script" in problem.message
+    assert problem.exit_code is ExitCode.SECURITY
+
+
+def test_names_carry_a_count_and_a_subset(folder: Path) -> None:
+    entry = {"file_name": "a.json", "num_samples": 9, "formatting": "alpaca"}
+    one, path, whole = find(folder, {"one": entry}, "one#5", f"{folder / 'b.jsonl'}#7", "many#3")
+    assert (one.name, one.num_samples, one.formatting) == ("one#5", 5, "alpaca")
+    assert (path.files, path.num_samples) == ((folder / "b.jsonl",), 7)
+    assert (len(whole.files), whole.num_samples) == (2, 3)
+    (problem,) = refused(folder, {}, "a.json:en")
+    assert problem.code == "data.set_name_invalid" and "no subsets" in problem.message
+
+
+def test_a_file_whose_name_looks_like_a_count_is_that_file(folder: Path) -> None:
+    (folder / "b.jsonl#7").mkdir()
+    (folder / "b.jsonl#7" / "x.jsonl").write_text("", encoding="utf-8")
+    (found,) = find(folder, {}, "b.jsonl#7")
+    assert (found.files, found.num_samples) == ((folder / "b.jsonl#7" / "x.jsonl",), None)
+
+
+def test_the_format_of_sets_without_a_description_can_be_named(folder: Path) -> None:
+    (folder / "dataset_info.json").write_text('{"one": {"file_name": "a.json"}}', encoding="utf-8")
+    sets = find_sets(["one", "b.jsonl"], str(folder), key="dataset", formatting="openai")
+    assert [found.formatting for found in sets] == ["openai", "openai"]
+    with pytest.raises(TunesmithError) as caught:
+        find_sets(["b.jsonl"], str(folder), key="dataset", formatting="opnai")
+    assert caught.value.problems[0].code == "data.format_unknown"
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "expected"),
+    [
+        (
+            {"hf_hub_url": "org/set", "subset": "en", "split": "test[:10%]", "folder": "d", "file_name": "a.json"},
+            "one",
+            HubSet(hub="hf", repo="org/set", subset="en", split="test", folder="d"),
+        ),
+        ({"hf_hub_url": "org/set", "subset": "en"}, "one:de", HubSet(hub="hf", repo="org/set", subset="de")),
+        ({"ms_hub_url": "AI/set"}, "one", HubSet(hub="ms", repo="AI/set")),
+        ({"hf_hub_url": "org/set", "ms_hub_url": "AI/set"}, "one", HubSet(hub="hf", repo="org/set")),
+        ({}, "HF::org/set:en#5", HubSet(hub="hf", repo="org/set", subset="en")),
+        ({}, "ms::AI/set", HubSet(hub="ms", repo="AI/set")),
+    ],
+)
+def test_ids_on_hubs_are_fetched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], name: str, expected: HubSet
+) -> None:
+    asked = fetched_by(monkeypatch, folder / "b.jsonl")
+    (found,) = find(folder, {"one": entry}, name)
+    assert asked == [expected] and found.files == (folder / "b.jsonl",)
+    assert found.num_samples == (5 if "#5" in name else None)
+    assert found.split == ("train[:10%]" if "split" in entry else "train")
+
+
+def test_modelscope_is_preferred_where_the_environment_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    asked = fetched_by(monkeypatch, folder / "b.jsonl")
+    find(folder, {"one": {"hf_hub_url": "org/set", "ms_hub_url": "AI/set"}}, "one")
+    find_sets(["AI/other"], "ONLINE", key="dataset")
+    assert [(one.hub, one.repo) for one in asked] == [("ms", "AI/set"), ("ms", "AI/other")]
+
+
+def fetched_by(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[HubSet]:
+    """Let every id on a hub lead to one file, and note the ids."""
+    asked: list[HubSet] = []
+
+    def fetch(hub_set: HubSet) -> tuple[Path, ...]:
+        asked.append(hub_set)
+        return (path,)
+
+    monkeypatch.setattr("tunesmith.data.sets.fetch_files", fetch)
+    return asked
+
+
+def test_a_file_in_a_cloud_is_fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.data.sets.fetch_cloud_file", lambda url: folder / url.rpartition("/")[2])
+    (found,) = find(folder, {"one": {"cloud_file_name": "s3://bucket/b.jsonl"}}, "one")
+    assert found.files == (folder / "b.jsonl",)
+
+
+def test_a_folder_of_folders_is_read_as_a_copy_of_a_hubs_set(folder: Path) -> None:
+    for name in ("train", "test"):
+        (folder / "copy" / "data").mkdir(parents=True, exist_ok=True)
+        (folder / "copy" / "data" / f"{name}-00000.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    (found,) = find(folder, {}, "copy")
+    assert found.files == (folder / "copy" / "data" / "train-00000.jsonl",)

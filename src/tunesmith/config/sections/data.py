@@ -16,7 +16,14 @@ class DataSection(Section):
 
     dataset: tuple[str, ...] = Field((), description="Training data: names from dataset_info.json, or file paths.")
     eval_dataset: tuple[str, ...] = Field((), description="Evaluation data: names or file paths.")
-    dataset_dir: str | dict[str, Any] = Field("data", description="Folder that holds dataset_info.json.")
+    dataset_dir: str | dict[str, Any] = Field(
+        "data",
+        description="Folder that holds dataset_info.json; ONLINE: names are ids on a hub; REMOTE:id: a repository on "
+        "Hugging Face that holds it.",
+    )
+    formatting: str | None = Field(
+        None, description="Format of data sets that no dataset_info.json describes; unset: recognised."
+    )
     cutoff_len: int = Field(2048, ge=1, description="Longest row in tokens.")
     length_policy: Literal["refuse", "drop", "truncate_prompt", "split", "ratio"] = Field(
         "truncate_prompt",
