@@ -16,7 +16,10 @@ VERBS = {
     "chat": "talk to a model in the terminal",
     "export": "merge adapters, save the model, verify what was saved",
     "check": "judge configuration, model, template and data without training",
+    "render": "render one conversation to text, ids and the mask of what is trained",
+    "verify": "`verify template`: compare what training, serving and transformers make of conversations",
     "inspect": "show rows as the model will see them, counted and judged",
+    "prepare": "tokenise the data of a run before it starts",
     "data": "convert data files: `data convert IN OUT`, CSV, JSON, JSONL, Parquet",
     "env": "show versions, hardware and what is missing or broken",
     "version": "print the version",
@@ -28,7 +31,9 @@ _HIDDEN = {
     "chat": ("data", "training", "export", "freeze", "full", "pt", "sft"),
     "export": ("data", "training", "generation", "freeze", "full", "pt", "sft"),
     "check": (),
+    "verify": ("data", "training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
     "inspect": ("training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
+    "prepare": ("training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
 }
 _KINDS = {
     "boolean": "true/false",

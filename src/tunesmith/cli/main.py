@@ -128,6 +128,30 @@ def _inspect(options: Options) -> int:
     return show_outcome(replace(outcome, result=page), wants_json=False, already_shown=(*shown, *outcome.problems))
 
 
+def _render(options: Options) -> int:
+    if options.flags["model_name_or_path"] is None and options.flags["template"] is None:
+        raise refusal("cli.word_unknown", "render needs a tokenizer's folder or a template.",
+                      "Give --model_name_or_path FOLDER, --template NAME_OR_FILE, or both.")  # fmt: skip
+    # A template alone is rendered to text without the libraries of tokenizers, which take seconds to load.
+    module = "render" if options.flags["model_name_or_path"] is not None else "render_text"
+    result = import_by_name(f"tunesmith.jobs.{module}").run(options.flags)
+    outcome = Outcome(result=result, warnings=collected_warnings())
+    if options.wants_json:
+        return show_outcome(outcome, wants_json=True)
+    print(result["text"])
+    return show_outcome(Outcome(warnings=outcome.warnings), wants_json=False)
+
+
+def _verify(options: Options) -> int:
+    shown = _check_keys(options)
+    outcome = run_in_child(_described(options))
+    text = outcome.result.get("text")
+    if options.wants_json or text is None:
+        return show_outcome(outcome, wants_json=options.wants_json, already_shown=shown)
+    print(text)
+    return show_outcome(replace(outcome, result={}), wants_json=False, already_shown=shown)
+
+
 def _check(options: Options) -> int:
     if not options.is_config_only:
         return _job(options)
@@ -174,6 +198,9 @@ _COMMANDS: Mapping[str, Callable[[Options], int]] = {
     "check": _check,
     "data": _data,
     "inspect": _inspect,
+    "render": _render,
+    "verify": _verify,
+    "prepare": _job,
     "env": _env,
     "version": _version,
     "help": _help,

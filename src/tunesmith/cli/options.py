@@ -3,6 +3,7 @@
 """Splits the words after a verb into the command's own options and the configuration's keys."""
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,27 @@ from typing import Any, NoReturn
 
 from tunesmith.core.errors import refusal
 
-RUN_VERBS = ("train", "chat", "export", "check", "inspect")
+RUN_VERBS = ("train", "chat", "export", "check", "inspect", "prepare", "verify")
 _FLAGS = {"--json": "--json", "--config_only": "--config_only", "--config-only": "--config_only"}
 _HELP = ("-h", "--help")
 # Flags of single verbs, by the names of their values.
 _FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "data": ("source", "target", "overwrite", "allow_missing", "media_dir", "columns", "rename", "cells"),
     "inspect": ("rows", "first", "longest", "sample", "finding", "html"),
+    "render": (
+        "model_name_or_path",
+        "template",
+        "messages",
+        "tools",
+        "add_generation_prompt",
+        "template_kwargs",
+        "raw",
+        "date",
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "unk_token",
+    ),  # fmt: skip
 }
 
 
@@ -66,6 +81,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     # chat takes the word only to refuse it by name.
     json_help = argparse.SUPPRESS if verb == "chat" else "print one JSON object on stdout"
     parser.add_argument("--json", action="store_true", help=json_help)
+    if verb == "verify":
+        parser.add_argument("what", choices=("template",), help="what to verify")
     if verb in RUN_VERBS:
         parser.add_argument("file", nargs="?", type=Path, help="configuration file, YAML or JSON")
         parser.add_argument("--config", type=Path, metavar="FILE", help="the same")
@@ -77,6 +94,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         _add_data_flags(parser)
     if verb == "inspect":
         _add_inspect_flags(parser)
+    if verb == "render":
+        _add_render_flags(parser)
     return parser
 
 
@@ -108,6 +127,31 @@ def _add_inspect_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample", type=_number, default=1, metavar="N", help="show rows drawn by `seed` (1)")
     parser.add_argument("--finding", metavar="CODE", help="show rows of this finding too")
     parser.add_argument("--html", metavar="FILE", help="write a page that needs no other file")
+
+
+def _add_render_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what `tunesmith render` takes: a vocabulary or its special tokens, a template, a conversation."""
+    add = parser.add_argument
+    add("--model_name_or_path", "--model-name-or-path", metavar="FOLDER", help="model or tokenizer; else text only")
+    add("--template", metavar="NAME_OR_FILE", help="catalog name or .jinja file; else the tokenizer's own")
+    add("--messages", required=True, metavar="FILE", help="JSON: a list of messages, or an object with tools too")
+    add("--tools", metavar="FILE", help="JSON: a list of tools")
+    add("--add_generation_prompt", "--add-generation-prompt", action="store_true", help="ask for the next answer")
+    add("--template_kwargs", "--template-kwargs", type=_mapping, metavar="JSON", help="variables of the template")
+    add("--raw", action="store_true", help="pass messages and arguments as they are, nothing escaped")
+    add("--date", metavar="ISO", help="date or date-time that the template prints")
+    for token in ("bos", "eos", "pad", "unk"):
+        add(f"--{token}_token", f"--{token}-token", metavar="TEXT", help=f"{token} token of the template")
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value
 
 
 def _number(text: str) -> int:

@@ -22,7 +22,9 @@ from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
 
-Command = Literal["train", "chat", "export", "check", "inspect"]
+Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "verify"]
+# Commands that look at the rows of a training run, without its training.
+ROW_COMMANDS = ("inspect", "prepare")
 Source = Path | Mapping[str, Any]
 
 
@@ -64,17 +66,17 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
     """Resolve `source` with `overrides` on top, or refuse with every problem found."""
     findings = _Findings()
     entries = _read_layers(source, overrides, index, findings)
-    if command == "inspect":
+    if command in ROW_COMMANDS:
         index, entries = for_inspection(index, entries)
     words = chosen_words(entries, index)
     values = _check_entries(entries, index, words, findings)
     job = job_of(command, {entry.key for entry in entries})
     choices = _choices(values, job)
     flat = {**index.defaults(), **choices, **values}
-    _check_rules(flat, entries, "inspect" if command == "inspect" else job, findings)
+    _check_rules(flat, entries, "inspect" if command in ROW_COMMANDS else job, findings)
     if findings.problems:
         raise TunesmithError(sorted(findings.problems, key=_position))
-    idle = inactive_warning(entries, index, words) if job == "train" and command != "inspect" else None
+    idle = inactive_warning(entries, index, words) if job == "train" and command not in ROW_COMMANDS else None
     return Resolved(
         command=command,
         job=job,
@@ -94,9 +96,11 @@ def named_plugins(source: Source, overrides: Iterable[Entry] = ()) -> list[str]:
 
 
 def job_of(command: Command, keys: Iterable[str]) -> Job:
-    """Name the job a configuration describes; `check` reads it off the keys, and rows are inspected as trained on."""
-    if command == "inspect":
+    """Name the job a configuration describes; `check` reads it off the keys, and rows are inspected and prepared as trained on."""
+    if command in ROW_COMMANDS:
         return "train"
+    if command == "verify":
+        return "chat"
     if command != "check":
         return command
     present = set(keys)

@@ -6,8 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,52 +17,23 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.types import Conversation, Message, Rendered, Role
-from tunesmith.templates.base import ChatTemplate, Origin, SpecialText, TrainPolicy
+from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.drafts import Draft
 from tunesmith.templates.encoder import Encoded, TextEncoder, added_tokens
+from tunesmith.templates.facts import FACTS_FILE, FIXED_DATE, TEMPLATE_FILE, TemplateFacts
 from tunesmith.templates.habits import Habits, typed
 from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, hide_all, to_dialogue
 from tunesmith.templates.parsing import parse_answer
 from tunesmith.templates.reasoning import apply_reasoning
-from tunesmith.templates.samples import Sample, plan_samples
+from tunesmith.templates.samples import plan_samples, refuse_dropped_thoughts, to_conversation
 from tunesmith.templates.sandbox import CompiledTemplate
-from tunesmith.templates.skeleton import TurnFinder
+from tunesmith.templates.skeleton import FoundTurns, TurnFinder
 from tunesmith.templates.tool_text import write_calls, write_tools
 from tunesmith.templates.tools.base import ToolFormat, WritingFormat, tool_formats, types_of
 from tunesmith.templates.turns import OpenStops, TurnLocator, without_marks
 from tunesmith.templates.weights import token_weights, turn_weights
 
-TEMPLATE_FILE = "chat_template.jinja"
-FACTS_FILE = "tunesmith_template.json"
-# Templates that print today's date get this one, so that a row gives the same tokens on any day.
-FIXED_DATE = datetime(2025, 1, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TemplateFacts:
-    """What goes with a template's text: its name, the date it prints, its variables and known stop tokens.
-
-    `kept_in_answers` are special tokens that stay tokens in assistant content. `implicit_stops` are headers of the next
-    turn that end an answer where the template writes no stop; `final_stop` is put behind the last answer where there is
-    no such header either; `stops` are further tokens that end an answer when generating. With `split_answers` no token
-    reaches across the start of an answer, so that training continues exactly the prompt that is served; without it ids
-    are always those of `apply_chat_template`. `special_text` says what becomes of text that reads like a special token.
-    `tool_format` names how tools are written into texts: always when `is_tool_format_forced`, else where the template
-    knows none.
-    """
-
-    name: str
-    origin: Origin
-    date: datetime = FIXED_DATE
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    kept_in_answers: tuple[str, ...] = ()
-    implicit_stops: tuple[str, ...] = ()
-    final_stop: str | None = None
-    stops: tuple[str, ...] = ()
-    split_answers: bool = False
-    special_text: SpecialText = "escape"
-    tool_format: str | None = None
-    is_tool_format_forced: bool = False
+__all__ = ["FACTS_FILE", "FIXED_DATE", "TEMPLATE_FILE", "JinjaTemplate", "TemplateFacts"]
 
 
 class JinjaTemplate(ChatTemplate):
@@ -144,7 +114,7 @@ class JinjaTemplate(ChatTemplate):
 
     def _render_sample(self, conversation: Conversation, policy: TrainPolicy) -> Rendered:
         rendered = self.render(conversation, policy=policy)
-        return _with_thoughts(rendered, conversation) if policy.reasoning == "keep" else rendered
+        return refuse_dropped_thoughts(rendered, conversation) if policy.reasoning == "keep" else rendered
 
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
         """Render dictionaries to text exactly as `apply_chat_template(tokenize=False)` does, nothing escaped."""
@@ -152,10 +122,46 @@ class JinjaTemplate(ChatTemplate):
         values = {"add_generation_prompt": False, **self._variables, **variables}
         return without_marks(self._compiled.render({**values, "messages": aliased, "tools": tools, "documents": None}))
 
-    def encode_raw(self, text: str) -> list[int]:
-        """Tokenise a rendered text as `apply_chat_template` does, nothing escaped."""
-        ids: list[int] = self._encoder.encode(EscapedText(text=text)).ids.tolist()
-        return ids
+    def as_messages(
+        self, conversation: Conversation, policy: TrainPolicy | None = None
+    ) -> tuple[Dialogue, list[Any] | None]:
+        """Give what `apply_chat_template` must be called with to write the same text."""
+        form, _ = self._rendered_form(conversation, policy or TrainPolicy())
+        dialogue = to_dialogue(form.messages, self._style_for(form))
+        return [typed(message) for message in dialogue] if self.habits.content_is_typed else dialogue, list(
+            form.tools
+        ) or None
+
+    def answer_spans(self, conversation: Conversation, policy: TrainPolicy) -> list[tuple[int, int, int]]:
+        """Give where the assistant turns stand in a rendering's ids: message, start, end with the stop token."""
+        draft = self._draft(conversation, policy, False)
+        draft, encoded = self._split(draft, self._encoder.encode(draft.text))
+        return [
+            (
+                turn.message - draft.offset,
+                encoded.index_at(draft.text.position(turn.start)),
+                encoded.index_at(draft.text.position(turn.end)) + (turn.appended is not None),
+            )
+            for turn in draft.turns()
+        ]
+
+    def render_dicts(self, messages: Dialogue, tools: list[Any] | None, *, is_prompt: bool = False) -> Rendered:
+        """Render dictionaries as they are, nothing escaped or adapted; where turns cannot be told, none is trained."""
+        text = EscapedText(text=self.render_raw(messages, tools, add_generation_prompt=is_prompt))
+        found, reason = None, ""
+        if not is_prompt:
+            try:
+                found = FoundTurns(located=self.finder.search([_with_thinking(m) for m in messages], tools))
+            except TunesmithError as error:
+                reason = error.problems[0].message
+        encoded = self._encoder.encode(text)
+        if found is None or found.located.text != text.text:
+            zeros = np.zeros(len(encoded.ids), dtype=np.float32)
+            return Rendered(text=text.text, input_ids=encoded.ids, weights=zeros, notes=(reason,) if reason else ())
+        plain = tuple(Message(role=m["role"], content=str(m.get("content") or "")) for m in messages)
+        conversation = Conversation(messages=plain, tools=tuple(tools or ()))
+        draft = Draft(source=conversation, messages=plain, text=text, found=found, offset=0, is_prompt=False)
+        return self._finish(draft, encoded, TrainPolicy())
 
     def parse(self, token_ids: Sequence[int], *, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
         ids = list(token_ids)
@@ -301,7 +307,7 @@ class JinjaTemplate(ChatTemplate):
         if len(trained) < 2:
             return [conversation]
         samples = plan_samples(trained, len(form.messages), render)
-        return [_sample_of(conversation, sample, offset, weights) for sample in samples]
+        return [to_conversation(conversation, sample, offset, weights) for sample in samples]
 
     def _style_for(self, conversation: Conversation) -> CallStyle:
         if not any(message.tool_calls for message in conversation.messages):
@@ -356,31 +362,6 @@ class JinjaTemplate(ChatTemplate):
             weights = np.append(weights, np.float32(own))
             text += appended
         return Rendered(text=text, input_ids=ids, weights=weights, notes=notes)
-
-
-def _sample_of(conversation: Conversation, sample: Sample, offset: int, weights: Mapping[int, float]) -> Conversation:
-    """Cut a conversation after a sample's last answer and train only the sample's answers."""
-    messages = [
-        replace(message, weight=weights[index] if index in sample.answers else 0.0)
-        if message.role == "assistant"
-        else message
-        for index, message in enumerate(conversation.messages[: sample.end - offset], start=offset)
-    ]
-    return replace(conversation, messages=tuple(messages))
-
-
-def _with_thoughts(rendered: Rendered, conversation: Conversation) -> Rendered:
-    """Refuse a sample that does not show the thoughts of an answer which it trains."""
-    for index, message in enumerate(conversation.messages):
-        thoughts = (message.reasoning or "").strip()
-        if message.role == "assistant" and message.weight != 0 and thoughts not in rendered.text:
-            raise refusal(
-                "template.reasoning_dropped",
-                f"reasoning_policy: keep, but the chat template does not render the reasoning of message {index}.",
-                "Choose a template that renders reasoning, or leave reasoning_policy out to train what is rendered.",
-                key="reasoning_policy",
-            )
-    return rendered
 
 
 def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:

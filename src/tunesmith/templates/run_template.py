@@ -15,9 +15,10 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal, warning
 from tunesmith.core.report import emit_warning
 from tunesmith.templates.base import ChatTemplate, ReasoningPolicy, TrainPolicy
-from tunesmith.templates.chat import Settings, load_template, read_template_file
+from tunesmith.templates.chat import Settings, load_template
 from tunesmith.templates.jinja_template import FACTS_FILE, TEMPLATE_FILE
 from tunesmith.templates.loss_scale import read_loss_scale
+from tunesmith.templates.sources import read_template_file
 from tunesmith.templates.tools.base import tool_formats
 
 
