@@ -67,9 +67,13 @@ class Bench:
 
 
 def safe_start_method() -> StartMethod:
-    """Choose how workers start: copied where this process has one thread and no GPU in use, else anew."""
-    is_alone = sys.platform == "linux" and threading.active_count() == 1 and not torch.cuda.is_initialized()
-    return "fork" if is_alone else "spawn"
+    """Choose how workers start: copied where this process has no working threads and no GPU in use, else anew.
+
+    Threads that only wait for something, such as the end of a parent, are daemons.
+    """
+    others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
+    is_alone = all(thread.daemon for thread in others) and not torch.cuda.is_initialized()
+    return "fork" if sys.platform == "linux" and is_alone else "spawn"
 
 
 def make_in_workers(
