@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches come as planned, skip by index, and draw nothing from the global generator."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,12 +10,13 @@ import torch
 from accelerate import skip_first_batches  # type: ignore[import-untyped]
 
 from tests.unit.training.batches import make_store
-from tunesmith.core.types import Batch
+from tunesmith.core.types import Batch, LayoutKind
 from tunesmith.data.plan import PlanRules, plan_epoch
 from tunesmith.training.batches import (
     LoaderSettings,
     PlannedBatches,
     build_loader,
+    evaluation_rules,
     num_workers,
     plan_in_order,
     to_device,
@@ -56,6 +58,25 @@ def test_an_evaluation_sees_every_row_once_with_like_lengths_together() -> None:
     assert sorted(row for batch in plan for row in batch) == list(range(9))
     lengths = [int(STORE.lengths[row]) for batch in plan for row in batch]
     assert all(before >= after for before, after in pairwise(lengths))
+
+
+@pytest.mark.parametrize("layout", ["packed", "padded"])
+def test_token_budgets_hold_in_training_and_evaluation(layout: LayoutKind) -> None:
+    rules = PlanRules(seed=1, batch_rows=7, gradient_accumulation_steps=2, tokens_per_batch=20, layout=layout)
+    evaluation = evaluation_rules(rules, batch_rows=3, world_size=1)
+    loader = build_loader(STORE, PlannedBatches(STORE, rules), replace(SETTINGS, layout=layout))
+    for plan in ([rows_of(inputs["batch"]) for inputs in loader], plan_in_order(STORE, evaluation)):
+        assert sorted(row for batch in plan for row in batch) == list(range(9))
+        for batch in plan:
+            lengths = STORE.lengths[list(batch)]
+            assert (lengths.sum() if layout == "packed" else len(batch) * lengths.max()) <= 20
+    for inputs in loader:
+        assert inputs["batch"].input_ids_BT.numel() <= 20
+
+
+def test_an_evaluation_counts_its_own_rows_beside_a_plan_of_rows() -> None:
+    evaluation = evaluation_rules(replace(RULES, drop_last=True), batch_rows=4, world_size=1)
+    assert [len(batch) for batch in plan_in_order(STORE, evaluation)] == [3, 3, 3]
 
 
 def test_a_batch_moves_whole() -> None:

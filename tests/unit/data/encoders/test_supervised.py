@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.unit.data.encoders.conftest import Encoded, Workbench
 from tests.unit.data.encoders.talks import example, records, ref, talk
@@ -132,6 +134,29 @@ def test_a_greeting_before_the_first_question_is_trained_once(bench: Workbench) 
     encoded = encode(bench, turns, 120, "split")
     assert encoded.outcomes() == [("split", "turn_parts", len(encoded.rows))] and len(encoded.rows) > 1
     assert trained(encoded.rows) == trained([whole(bench, turns)])
+
+
+turn_words = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4)
+policies: st.SearchStrategy[LengthPolicy] = st.sampled_from(["refuse", "drop", "truncate_prompt", "split", "ratio"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turn_words, policies, st.integers(20, 160), st.booleans())
+def test_every_row_has_one_outcome_and_what_is_used_is_whole(
+    bench: Workbench, words: list[tuple[int, int]], length_policy: LengthPolicy, limit: int, mask_history: bool
+) -> None:
+    turns: list[tuple[Role, str]] = []
+    for asked, answered in words:
+        turns += [("user", "why " * asked), ("assistant", "so " * answered)]
+    policy = TrainPolicy(mask_history=mask_history)
+    encoded = encode(bench, turns, limit, length_policy, policy)
+    rendered = whole(bench, turns, policy)
+    assert all(row.num_tokens <= limit for row in encoded.rows)
+    if len(rendered.input_ids) <= limit:
+        assert encoded.outcomes() == [("kept", "", 1)]
+    elif encoded.rows and length_policy != "ratio":
+        assert trained(encoded.rows) == trained([rendered])
+        assert encoded.outcomes()[0][:2] != ("kept", "")
 
 
 def infer_seqlen(source_len: int, target_len: int, cutoff_len: int) -> tuple[int, int]:
