@@ -76,7 +76,7 @@ def test_token_budgets_hold_in_training_and_evaluation(layout: LayoutKind) -> No
 
 def test_an_evaluation_counts_its_own_rows_beside_a_plan_of_rows() -> None:
     evaluation = evaluation_rules(replace(RULES, drop_last=True), batch_rows=4, world_size=1)
-    assert [len(batch) for batch in plan_in_order(STORE, evaluation)] == [3, 3, 3]
+    assert [len(batch) for batch in plan_in_order(STORE, evaluation)] == [4, 4, 1]
 
 
 def test_a_batch_moves_whole() -> None:
