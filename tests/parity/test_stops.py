@@ -51,6 +51,10 @@ OPEN = {
 }
 
 
+# The layout of DeepSeek V3's first release describes no tools.
+UNTOLD = ("deepseek3", "deepseekr1")
+
+
 @pytest.fixture(scope="module")
 def sources(assets: Path) -> dict[str, str]:
     folder = assets / "chat_templates"
@@ -113,6 +117,26 @@ def test_the_catalogs_answers_are_read_back(name: str, tokenizer: PreTrainedToke
     message = template.parse(trained_runs(samples[-1])[-1])
     assert message.content.strip() == ANSWERS[1]
     assert message.reasoning is None
+
+
+@pytest.mark.parametrize("name", sorted(load_catalog().entries))
+def test_the_catalogs_tool_calls_are_trained_and_read_back(
+    name: str, tokenizer: PreTrainedTokenizerFast, assets: Path
+) -> None:
+    chats = load_json(assets / "chat_templates" / "golden_renders.json")["conversations"]
+    template = load_template(tokenizer, name=name)
+    # GLM-4's format has no way to write two calls.
+    takes_one = load_catalog().entries[name].tool_format == "glm4"
+    for chat in ("tools_call", *(() if takes_one else ("parallel_tools",))):
+        conversation = to_conversation(chats[chat])
+        (samples,) = template.render_samples([conversation], policy=TrainPolicy())
+        assert not isinstance(samples, TunesmithError)
+        assert "get_weather" in samples[0].text.partition("Weather in")[0] or name in UNTOLD
+        message = template.parse(trained_runs(samples[0])[0], tools=conversation.tools)
+        calls = next(message.tool_calls for message in conversation.messages if message.tool_calls)
+        assert [(call.name, call.arguments) for call in message.tool_calls] == [
+            (call.name, call.arguments) for call in calls
+        ]
 
 
 def trained(samples: tuple[Rendered, ...], template: ChatTemplate) -> list[str]:

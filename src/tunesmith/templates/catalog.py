@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+_FastLoader: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOKEN = re.compile(r"\{(bos_token|eos_token)\}")
 # Texts that are single tokens in every vocabulary they are written for.
@@ -32,6 +33,7 @@ class CatalogEntry:
     name: str
     source: str
     file: str
+    is_variant: bool = False
     stops: tuple[str, ...] = ()
     ends_by_eos: bool = False
     tool_format: str | None = None
@@ -80,16 +82,16 @@ class Catalog:
         return any(all(text in source for text in texts) for texts in self.ended_by_eos.values())
 
     def fitting(self, vocabulary: set[str]) -> list[str]:
-        """List the templates whose control tokens a vocabulary has, the most specific first."""
-        written = {name: entry.control_tokens() for name, entry in self.entries.items()}
-        fitting = [name for name, tokens in written.items() if vocabulary.issuperset(tokens)]
-        return sorted(fitting, key=lambda name: (-len(written[name]), name))
+        """List the templates whose control tokens a vocabulary has: those that write most of its tokens first."""
+        fits = [entry for entry in self.entries.values() if vocabulary.issuperset(entry.control_tokens())]
+        written = {entry.name: sum(token in entry.source for token in vocabulary if token.strip()) for entry in fits}
+        return [entry.name for entry in sorted(fits, key=lambda e: (-written[e.name], e.is_variant, e.name))]
 
 
 @cache
 def load_catalog() -> Catalog:
     """Read the catalog that comes with the package."""
-    table = yaml.safe_load(_read("catalog.yaml"))
+    table = _FastLoader(_read("catalog.yaml")).get_single_data()
     return Catalog(
         entries={name: _build_entry(name, table) for name in table["templates"]},
         aliases=table["aliases"],
@@ -111,6 +113,7 @@ def _build_entry(name: str, table: Mapping[str, Any]) -> CatalogEntry:
         name=name,
         source="\n".join(texts),
         file=file,
+        is_variant="like" in table["templates"][name],
         stops=tuple(given.get("stops", ())),
         ends_by_eos=given.get("ends_by_eos", False),
         tool_format=given.get("tool_format", defaults.get("tool_format")),

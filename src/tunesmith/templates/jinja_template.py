@@ -25,7 +25,7 @@ from tunesmith.templates.habits import Habits, typed
 from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, hide_all, to_dialogue
 from tunesmith.templates.parsing import parse_answer
 from tunesmith.templates.reasoning import apply_reasoning
-from tunesmith.templates.samples import plan_samples, refuse_dropped_thoughts, to_conversation
+from tunesmith.templates.samples import Sample, plan_samples, refuse_dropped_thoughts, to_conversation
 from tunesmith.templates.sandbox import CompiledTemplate
 from tunesmith.templates.skeleton import FoundTurns, TurnFinder
 from tunesmith.templates.tool_text import write_calls, write_tools
@@ -304,9 +304,12 @@ class JinjaTemplate(ChatTemplate):
             return located.text + (last.appended or ""), last.end + len(last.appended or "")
 
         trained = [index for index in answers if weights[index]]
-        if len(trained) < 2:
+        if len(trained) < (1 if self._is_open_between_turns else 2):
             return [conversation]
-        samples = plan_samples(trained, len(form.messages), render)
+        if self._is_open_between_turns:
+            samples = [Sample(end=index + 1, answers=(index,)) for index in trained]
+        else:
+            samples = plan_samples(trained, len(form.messages), render)
         return [to_conversation(conversation, sample, offset, weights) for sample in samples]
 
     def _style_for(self, conversation: Conversation) -> CallStyle:

@@ -166,6 +166,20 @@ def test_aliases_lead_to_entries_and_hide_none() -> None:
         assert catalog.find(name) is not None
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "first"),
+    [
+        ({"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>"}, "qwen3"),
+        ({"<|im_start|>", "<|im_end|>"}, "chatml"),
+        ({"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}, "llama3"),
+        ({"[INST]", "[/INST]", "[TOOL_CALLS]"}, "mistral"),
+        ({"<start_of_turn>", "<end_of_turn>"}, "gemma"),
+    ],
+)
+def test_a_vocabulary_suggests_the_templates_of_its_family(vocabulary: set[str], first: str) -> None:
+    assert load_catalog().fitting(vocabulary)[0] == first
+
+
 def test_files_carry_the_licence_and_every_one_is_used() -> None:
     folder = Path(load_catalog.__wrapped__.__code__.co_filename).parent / "jinja"
     files = sorted(folder.glob("*.jinja"))
