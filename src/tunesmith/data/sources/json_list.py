@@ -24,6 +24,8 @@ from tunesmith.data.sources.base import (
 
 _CHUNK_BYTES = 2**20
 _SPACE = " \t\r\n"
+# What ends a value for certain; a number may go on where the window ends.
+_BEHIND_VALUE = tuple(",]" + _SPACE)
 # An error of the parser so near to the end of the window may be the window's.
 _BORDER = 16
 _decoder = json.JSONDecoder()
@@ -161,6 +163,6 @@ def _value_end(window: _Window, place: int) -> int:
             if window.is_last or not is_open:
                 raise _MalformedError(error.msg, error.pos) from error
         else:
-            if end < len(window.text) or window.is_last:
+            if window.is_last or window.text[end : end + 1] in _BEHIND_VALUE:
                 return end
         window.grow()
