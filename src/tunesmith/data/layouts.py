@@ -27,7 +27,8 @@ _ROLE_WORDS: Mapping[str, tuple[str, ...]] = {
 
 def recognise(sight: Sight) -> Layout | None:
     """Give the first layout that the columns show, or None."""
-    return next((layout for look in _LOOKS if (layout := look(sight)) is not None), None)
+    looks = _PROMPT_LOOKS if sight.given.get("prompt") is not None else _LOOKS
+    return next((layout for look in looks if (layout := look(sight)) is not None), None)
 
 
 def _conversation_pair(sight: Sight) -> Layout | None:
@@ -67,13 +68,13 @@ def _messages(sight: Sight) -> Layout | None:
 
 
 def _messages_column(sight: Sight) -> str | None:
-    """Find the column of messages; a prompt given by the description is none, a prompt made of messages is one."""
-    if "messages" not in sight.given and sight.given.get("prompt") is None:
-        if (name := sight.name("messages")) is not None:
-            return name
-        prompt = sight.name("prompt")
-        return prompt if sight.holds_lists(prompt, dict) else None
-    return sight.given.get("messages")
+    """Find the column of messages; a prompt made of messages is one."""
+    if "messages" in sight.given:
+        return sight.given["messages"]
+    if (name := sight.name("messages")) is not None:
+        return name
+    prompt = sight.name("prompt")
+    return prompt if sight.holds_lists(prompt, dict) else None
 
 
 def _turns(value: Any) -> Iterable[Mapping[str, Any]]:
@@ -156,14 +157,14 @@ def _labelled(sight: Sight) -> Layout | None:
 
 def _text_first(sight: Sight) -> Layout | None:
     """A column of texts, where the stage learns texts."""
-    return _text(sight) if sight.kind == "text" and sight.given.get("prompt") is None else None
+    return _text(sight) if sight.kind == "text" else None
 
 
 def _questions(sight: Sight) -> Layout | None:
     prompt = sight.name("prompt")
     if prompt is None:
         return None
-    response = _response_of(sight, prompt)
+    response = sight.name("response")
     names = {**sight.extras(), "prompt": prompt}
     if prompt == "input" and "query" not in sight.given:
         names["query"] = None
@@ -176,12 +177,6 @@ def _questions(sight: Sight) -> Layout | None:
         names |= {"query": "input"} if prompt != "input" and "input" in sight.present else {}
         return Layout(format="swift", reason=_columns(prompt, response), names=names)
     return Layout(format="alpaca", reason=_columns(prompt, response), names=names)
-
-
-def _response_of(sight: Sight, prompt: str) -> str | None:
-    """Find the column of answers; where prompts are wanted, a lone reference answer is no answer of the model."""
-    response = sight.name("response")
-    return None if response == prompt else response
 
 
 def _text(sight: Sight) -> Layout | None:
@@ -210,6 +205,10 @@ _LOOKS = (
     _text,
     _lone_answer,
 )
+
+
+# A description that names the prompt rules out layouts that have none.
+_PROMPT_LOOKS = (_solutions, _questions)
 
 
 def _is_ranking(sight: Sight) -> bool:

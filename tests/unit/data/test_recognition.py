@@ -32,12 +32,81 @@ def choose(*rows: Mapping[str, Any], **given: Any) -> Reading:
         ({"messages": [{"role": "user", "content": "a"}]}, "openai"),
         ({"conversations": [{"role": "user", "content": "a"}]}, "openai"),
         ({"text": "a", "url": "b"}, "text"),
+        ({"query": "a", "response": "b"}, "swift"),
+        ({"response": "a"}, "text"),
+        ({"prompt": [{"role": "user", "content": "a"}], "answer": "b"}, "openai"),
+        ({"messages": '[{"role": "user", "content": "a"}]'}, "openai"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "tool_call", "content": "{}"}]}, "swift"),
+        ({"messages": [{"human": "a", "assistant": "b"}]}, "swift"),
+        ({"messages": [{"role": "user", "content": "a"}], "rejected_response": "b"}, "swift"),
+        ({"conversations": [{"from": "human", "value": "a"}], "chosen": {}, "rejected": {}}, "sharegpt"),
+        ({"chosen": [{"role": "user", "content": "a"}], "rejected": [{"role": "user", "content": "a"}]}, "pair"),
+        ({"chosen_messages": [], "rejected_messages": []}, "pair"),
+        ({"text": "a", "label": "b"}, "classification"),
+        ({"text": "标题", "label": "b"}, "classification_zh"),
+        ({"text": "a", "category": "b, c", "output": "b"}, "classification"),
+        ({"text": "南京", "entities": []}, "ner_zh"),
+        ({"question": "a", "A": "b", "B": "c", "C": "d", "D": "e", "answer": "A"}, "exam"),
+        ({"sentence1": "a", "sentence2": "b", "score": 1}, "contrast"),
+        ({"query": "a", "positive": ["b"], "negative": ["c"]}, "contrast"),
+        ({"instruction": "a", "context": "b", "response": "c", "category": "d"}, "alpaca"),
+        ({"instruction": "a", "output": "b", "text": "c", "label": "d"}, "alpaca"),
     ],
 )
 def test_columns_tell_the_format(row: dict[str, Any], name: str) -> None:
     reading = choose(row)
     assert reading.format == name
     assert reading.decision is not None and reading.decision.startswith(f"read as {name}")
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "name", "key", "column"),
+    [
+        ({"text": "a", "label": "b"}, "supervised", "classification", "label", "label"),
+        ({"text": "a", "label": "b"}, "labelled", "labelled", "label", "label"),
+        ({"text": "a", "label": "b"}, "text", "text", "text", "text"),
+        ({"text": "a", "entities": []}, "text", "text", "text", "text"),
+        ({"instruction": "a", "output": "b", "label": True}, "feedback", "alpaca", "kto_tag", "label"),
+        ({"instruction": "a", "output": "b", "label": True}, "supervised", "alpaca", "kto_tag", None),
+        ({"messages": [{"role": "user", "content": "a"}], "label": 1}, "labelled", "openai", "label", "label"),
+        ({"question": "a", "ground_truth": "b"}, "prompt", "alpaca", "reference_answer", "ground_truth"),
+        ({"question": "a", "m": {"solution": "b", "is_correct": True}}, "feedback", "solutions", "response", "m"),
+        ({"question": "a", "solution": "b", "is_correct": 1}, "feedback", "solutions", "response", "solution"),
+        ({"query": "a", "response": "b", "label": 0.5}, "contrast", "contrast", "similarity", "label"),
+        ({"prompt": "a", "output": "x", "chosen": "b", "rejected": "c"}, "preference", "alpaca", "response", None),
+        ({"messages": [{"role": "assistant", "content": "a"}]}, "text", "swift", "messages", "messages"),
+    ],
+)
+def test_the_stage_decides_where_columns_allow_two_readings(
+    row: dict[str, Any], kind: RowKind, name: str, key: str, column: str | None
+) -> None:
+    reading = choose_reading(DataSet(name="d", files=(Path("d.json"),)), [row], kind=kind)
+    assert isinstance(reading, Reading)
+    assert (reading.format, reading.columns.names[key]) == (name, column)
+
+
+def test_a_named_format_still_looks_for_the_label_of_the_stage() -> None:
+    rows = [{"instruction": "a", "output": "b", "label": "false"}]
+    data_set = DataSet(name="d", files=(Path("d.json"),), formatting="alpaca")
+    reading = choose_reading(data_set, rows, kind="feedback")
+    assert isinstance(reading, Reading) and reading.columns.names["kto_tag"] == "label"
+    assert reading.decision == "read as alpaca: kto_tag is column 'label'"
+    given = DataSet(name="d", files=(Path("d.json"),), formatting="alpaca", columns={"kto_tag": None})
+    reading = choose_reading(given, rows, kind="feedback")
+    assert isinstance(reading, Reading) and reading.columns.names["kto_tag"] is None and reading.decision is None
+
+
+def test_solutions_that_are_not_read_are_named() -> None:
+    judged = {"solution": "b", "is_correct": True}
+    reading = choose_reading(
+        DataSet(name="d", files=(Path("d.json"),)), [{"question": "a", "m": judged, "n": judged}], kind="feedback"
+    )
+    assert isinstance(reading, Reading) and "not read: 'n'" in str(reading.decision)
+
+
+def test_a_prompt_that_is_named_rules_out_other_layouts() -> None:
+    row = {"text": "a", "label": "b", "entities": [], "messages": []}
+    assert choose(row, columns={"prompt": "text", "response": "label"}).format == "alpaca"
 
 
 def test_names_and_role_words_are_recognised() -> None:

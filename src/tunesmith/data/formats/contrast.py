@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tunesmith.core.types import Conversation, Example, Message
-from tunesmith.data.formats.base import Columns, Row, RowError, as_text, formats
+from tunesmith.data.formats.base import MEDIA_KEYS, Columns, Row, RowError, as_text, formats
+from tunesmith.data.formats.media import Medium, media_of
 from tunesmith.data.formats.values import read_number, read_texts
 
 _KEYS = ("anchor", "positive", "negative", "similarity")
@@ -25,7 +26,7 @@ def read_contrast(row: Row, columns: Columns) -> Example:
     numbered = _numbered_negatives(row, columns)
     far = [text for name in numbered for text in read_texts(row.values[name], f"column {name!r}")]
     messages = [Message(role="user", content=anchor)]
-    example = contrast_example(row, columns, messages, _as_turns(near), _as_turns(far), read=_KEYS)
+    example = contrast_example(row, columns, messages, sides=(_as_turns(near), _as_turns(far)), read=_KEYS)
     return example if not numbered else _without(example, numbered)
 
 
@@ -33,12 +34,13 @@ def contrast_example(
     row: Row,
     columns: Columns,
     anchor: Sequence[Message],
-    positives: Sequence[Sequence[Message]],
-    negatives: Sequence[Sequence[Message]],
     *,
+    sides: tuple[Sequence[Sequence[Message]], Sequence[Sequence[Message]]],
     read: Sequence[str],
+    inline: Sequence[Medium] = (),
 ) -> Example:
-    """Build the example of an anchor and what is near to it and far from it."""
+    """Build the example of an anchor and, as `sides`, what is near to it and what is far from it."""
+    positives, negatives = sides
     similarity = columns.optional(row, "similarity")
     if not positives:
         raise RowError("data.value_missing", "The row has no text that is near to its anchor.", "Add one.")
@@ -49,7 +51,8 @@ def contrast_example(
         positives=tuple(tuple(turns) for turns in positives),
         negatives=tuple(tuple(turns) for turns in negatives),
         label=None if similarity is None else read_number(similarity, f"column {columns.names['similarity']!r}"),
-        fields=columns.further(row, (*read, "similarity")),
+        media=media_of(row, columns, anchor, inline),
+        fields=columns.further(row, (*read, "similarity", *MEDIA_KEYS)),
     )
 
 

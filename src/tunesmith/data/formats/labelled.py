@@ -5,6 +5,7 @@
 from tunesmith.core.types import Conversation, Example, Message
 from tunesmith.data.formats.base import Columns, Row, as_text, formats
 from tunesmith.data.formats.dialogue import read_label
+from tunesmith.data.formats.media import media_of
 
 _KEYS = ("text", "label", "system")
 
@@ -22,5 +23,6 @@ def read_labelled(row: Row, columns: Columns) -> Example:
         source=row.source,
         conversation=Conversation(messages=tuple(messages)),
         label=label,
+        media=media_of(row, columns, messages),
         fields=columns.further(row, _KEYS),
     )

@@ -43,11 +43,23 @@ def column_media(row: Row, columns: Columns) -> list[Medium]:
     found: list[Medium] = []
     for key in MEDIA_KEYS:
         value = columns.optional(row, key)
-        if value is not None:
+        if value is None and columns.names[key] == key:
+            value = row.values.get(TYPE_OF_KEY[key])  # `image` beside `images`, as some sets have it
+        if value is not None and value != "":
             found.extend(
                 read_medium(TYPE_OF_KEY[key], item) for item in _as_list(value, f"column {columns.names[key]!r}")
             )
     return found
+
+
+def refuse_unplaced(media: Sequence[Medium]) -> None:
+    """Refuse media of messages that no stage could be given: those of rejected, near and far texts."""
+    if media:
+        raise RowError(
+            "data.media_unsupported",
+            f"A rejected, positive or negative text has {len(media)} media of its own, which cannot be read yet.",
+            "Use text rows, or remove the media.",
+        )
 
 
 def read_medium(kind: str, value: Any) -> Medium:

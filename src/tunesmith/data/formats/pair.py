@@ -11,7 +11,7 @@ from dataclasses import replace
 from tunesmith.core.types import Example, Message
 from tunesmith.data.formats.base import Columns, Row, RowError, formats
 from tunesmith.data.formats.dialogue import chat_example, preference_example
-from tunesmith.data.formats.media import Medium
+from tunesmith.data.formats.media import Medium, refuse_unplaced
 from tunesmith.data.formats.turns import read_turns
 
 _KEYS = ("chosen_messages", "rejected_messages")
@@ -21,10 +21,13 @@ _KEYS = ("chosen_messages", "rejected_messages")
 def read_pair(row: Row, columns: Columns) -> Example:
     """Read one pair of conversations."""
     media: list[Medium] = []
+    others: list[Medium] = []
+    lists = zip(_KEYS, (media, others), strict=True)
     chosen, rejected = (
-        read_turns(columns.required(row, key), f"column {columns.names[key]!r}", media if key == _KEYS[0] else [])
-        for key in _KEYS
+        read_turns(columns.required(row, key), f"column {columns.names[key]!r}", found) for key, found in lists
     )
+    if others != media:
+        refuse_unplaced(others)
     return pair_example(row, columns, chosen, [rejected], read=_KEYS, inline=media)
 
 

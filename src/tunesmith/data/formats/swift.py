@@ -12,23 +12,25 @@ from typing import Any
 
 from tunesmith.core.types import Example, Message
 from tunesmith.data.formats.alpaca import read_history
-from tunesmith.data.formats.base import Columns, Row, RowError, as_text, formats, missing_column
+from tunesmith.data.formats.base import MEDIA_KEYS, Columns, Row, RowError, as_text, formats, missing_column
 from tunesmith.data.formats.contrast import contrast_example
 from tunesmith.data.formats.dialogue import chat_example, preference_example
-from tunesmith.data.formats.media import PLACEHOLDER, Medium, column_media
+from tunesmith.data.formats.media import PLACEHOLDER, Medium, column_media, refuse_unplaced
 from tunesmith.data.formats.pair import pair_example
-from tunesmith.data.formats.turns import merge_answers, read_turns
+from tunesmith.data.formats.turns import read_turns
 
 _KEYS = (
     *("messages", "prompt", "query", "response", "history", "channel", "objects"),
     *("rejected_messages", "rejected_response", "positive_messages", "negative_messages"),
 )
+_OTHERS_MEDIA = tuple(f"{side}_{key}" for side in ("rejected", "positive", "negative") for key in MEDIA_KEYS)
 _IMAGE_IN_TEXT = re.compile(r"<img>(.+?)</img>", re.DOTALL)
 
 
 @formats.register("swift")
 def read_swift(row: Row, columns: Columns) -> Example:
     """Read one row of ms-swift."""
+    refuse_unplaced([{"type": name} for name in _OTHERS_MEDIA if row.values.get(name)])
     media: list[Medium] = []
     messages = _read_main(row, columns, media)
     if len(messages) == 1 and messages[0].role == "assistant" and not media:
@@ -75,8 +77,8 @@ def _example_of(row: Row, columns: Columns, messages: list[Message], media: Sequ
     if rejected is not None:
         return _answer_pair(row, columns, messages, rejected, media)
     if columns.optional(row, "positive_messages") is not None or columns.optional(row, "negative_messages") is not None:
-        near, far = (_contrasted(row, columns, key) for key in ("positive_messages", "negative_messages"))
-        return contrast_example(row, columns, messages, near, far, read=_KEYS)
+        sides = _contrasted(row, columns, "positive_messages"), _contrasted(row, columns, "negative_messages")
+        return contrast_example(row, columns, messages, sides=sides, read=_KEYS, inline=media)
     return chat_example(row, columns, messages, read=_KEYS, inline=media)
 
 
@@ -111,10 +113,12 @@ def _rejected_turns(value: Any, columns: Columns) -> list[list[Message]]:
 
 
 def _conversations(value: Any, what: str) -> list[list[Message]]:
-    """Read one list of messages, or a list of several."""
-    if isinstance(value, list) and value and all(isinstance(item, list) for item in value):
-        return [merge_answers(read_turns(item, what, [])) for item in value]
-    return [read_turns(value, what, [])]
+    """Read one list of messages, or a list of several; media of their own are refused."""
+    are_several = isinstance(value, list) and value and all(isinstance(item, list) for item in value)
+    media: list[Medium] = []
+    conversations = [read_turns(item, what, media) for item in (value if are_several else [value])]
+    refuse_unplaced(media)
+    return conversations
 
 
 def _contrasted(row: Row, columns: Columns, key: str) -> list[list[Message]]:

@@ -4,9 +4,11 @@
 
 from tunesmith.core.types import Example
 from tunesmith.data.formats.base import Columns, Row, as_text, formats
+from tunesmith.data.formats.media import column_media
 
 
 @formats.register("text")
 def read_text(row: Row, columns: Columns) -> Example:
     """Read one row of text."""
-    return Example(kind="text", source=row.source, text=as_text(columns.required(row, "text"), "the text column"))
+    text = as_text(columns.required(row, "text"), "the text column")
+    return Example(kind="text", source=row.source, text=text, media=tuple(column_media(row, columns)))

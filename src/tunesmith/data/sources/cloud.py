@@ -54,7 +54,7 @@ def _fetch(files: Any, path: str, url: str) -> Path:
         return target
     say(f"{url}: fetched into {target.parent.as_posix()}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with files.open(path, "rb") as source, write_stream_atomic(target) as stream:
+    with files.open(path, mode="rb") as source, write_stream_atomic(target) as stream:
         while chunk := source.read(_CHUNK_BYTES):
             stream.write(chunk)
     return target

@@ -78,3 +78,19 @@ def test_solutions_are_judged_answers() -> None:
     assert read("solutions", row, columns={"response": "small"}).label is True
     row["small"]["is_correct"] = "maybe"
     assert refused("solutions", row, columns={"response": "small"}).code == "data.type_wrong"
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("text", {"text": "a"}),
+        ("labelled", {"text": "<image>", "label": "b"}),
+        ("contrast", {"anchor": "<image>", "positive": "b"}),
+        ("classification", {"text": "<image>", "label": "b"}),
+        ("solutions", {"question": "<image>", "solution": "b", "is_correct": True}),
+        ("alpaca", {"instruction": "<image>", "output": "b"}),
+    ],
+)
+@pytest.mark.parametrize("column", ["images", "image"])
+def test_no_format_drops_media(name: str, row: dict[str, Any], column: str) -> None:
+    assert read(name, {**row, column: "1.png"}).media == ({"type": "image", "source": "1.png"},)

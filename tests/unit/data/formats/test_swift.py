@@ -112,6 +112,7 @@ def test_labels_follow_the_column_that_is_named() -> None:
         ({**messages(("user", "a")), "negative_messages": [[{"role": "user", "content": "b"}]]}, "data.value_missing"),
         ({"query": "a", "response": "b", "objects": [1]}, "data.type_wrong"),
         ({"query": "a", "response": "b", "channel": 5}, "data.type_wrong"),
+        ({"query": "a", "response": "b", "rejected_response": "c", "rejected_images": ["1"]}, "data.media_unsupported"),
     ],
 )
 def test_broken_rows_are_refused(row: dict[str, Any], code: str) -> None:
