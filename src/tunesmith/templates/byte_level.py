@@ -7,6 +7,8 @@ as the text. Everything else stays with the tokenizer's own pipeline.
 """
 
 import json
+import os
+import threading
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from tunesmith.core.optional import has_package, import_by_name
 from tunesmith.core.types import IntArray
@@ -95,28 +98,40 @@ class ByteLevelTokenizer:
         return ByteEncoded(ids=ids, text=text, ends=ends, control_ids=self._added)
 
 
+def is_byte_level(pipeline: Tokenizer) -> bool:
+    """Say whether tokens stand for the bytes of the text one to one, and the faster library is there to make them."""
+    model = pipeline.model
+    if not isinstance(model, BPE) or model.dropout or model.byte_fallback or not has_package(_PACKAGE):
+        return False
+    if model.continuing_subword_prefix or model.end_of_word_suffix:
+        return False
+    steps = _description(pipeline)
+    levels = [one for one in steps["pre_tokenizer"] if one["type"] == "ByteLevel"]
+    is_known = all(step["type"] == "NFC" for step in steps["normalizer"])
+    return is_known and bool(levels) and not any(one["add_prefix_space"] for one in levels)
+
+
 def build_byte_level(pipeline: Tokenizer) -> ByteLevelTokenizer | None:
-    """Rebuild a pipeline in the faster library; None where the library is absent or the pipeline of another kind."""
-    description = json.loads(pipeline.to_str())
-    steps = _steps(description["normalizer"], "normalizers")
-    is_known = all(step["type"] == "NFC" for step in steps)
-    if not has_package(_PACKAGE) or not is_known or not _is_byte_level(description):
-        return None
+    """Rebuild a byte-level pipeline in the faster library; None where that has no build for this machine or part."""
     try:
-        return ByteLevelTokenizer(import_by_name(_PACKAGE), pipeline, needs_nfc=bool(steps))
-    except (ImportError, ValueError):  # no build for this machine, or a part that the library does not know
+        needs_nfc = bool(_description(pipeline)["normalizer"])
+        return ByteLevelTokenizer(import_by_name(_PACKAGE), pipeline, needs_nfc=needs_nfc)
+    except (ImportError, ValueError):
         return None
 
 
-def _is_byte_level(description: Mapping[str, Any]) -> bool:
-    """Say whether tokens stand for the bytes of the text one to one."""
-    model = description["model"]
-    if model.get("type") != "BPE" or model.get("dropout") or model.get("byte_fallback"):
-        return False
-    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-        return False
-    levels = [one for one in _steps(description["pre_tokenizer"], "pretokenizers") if one["type"] == "ByteLevel"]
-    return bool(levels) and not any(one["add_prefix_space"] for one in levels)
+def _description(pipeline: Tokenizer) -> Mapping[str, list[Mapping[str, Any]]]:
+    """List the steps of normalizer and pre-tokenizer; the vocabulary, which is large, is left out."""
+    empty = Tokenizer(BPE())
+    if pipeline.normalizer is not None:
+        empty.normalizer = pipeline.normalizer
+    if pipeline.pre_tokenizer is not None:
+        empty.pre_tokenizer = pipeline.pre_tokenizer
+    described = json.loads(empty.to_str())
+    return {
+        "normalizer": _steps(described["normalizer"], "normalizers"),
+        "pre_tokenizer": _steps(described["pre_tokenizer"], "pretokenizers"),
+    }
 
 
 def _steps(part: Mapping[str, Any] | None, members: str) -> list[Mapping[str, Any]]:
@@ -124,3 +139,31 @@ def _steps(part: Mapping[str, Any] | None, members: str) -> list[Mapping[str, An
     if part is None:
         return []
     return [step for inner in part[members] for step in _steps(inner, members)] if members in part else [part]
+
+
+class Construction:
+    """The faster tokenizer while it is being built beside the work, which takes about a second and needs no lock."""
+
+    def __init__(self, pipeline: Tokenizer) -> None:
+        self._pipeline = pipeline
+        self._process = os.getpid()
+        self._built: list[ByteLevelTokenizer | None] = []
+        self._thread = self._start()
+
+    def result(self) -> ByteLevelTokenizer | None:
+        """Give the tokenizer once it is there."""
+        if not self._built and self._process != os.getpid():  # A copy of the process has no copy of the thread.
+            self._process, self._thread = os.getpid(), self._start()
+        return self._built[0] if self._built else None
+
+    def wait(self) -> None:
+        """Wait until it is built."""
+        self._thread.join()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._build, daemon=True)
+        thread.start()
+        return thread
+
+    def _build(self) -> None:
+        self._built.append(build_byte_level(self._pipeline))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import AddedToken, Encoding, Tokenizer
@@ -21,15 +21,15 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import IntArray
-from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, build_byte_level
+from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, Construction, is_byte_level
 from tunesmith.templates.messages import EscapedText
 
 _ALIAS = "\ufdd2"
 _FIRST_INDEX = 0xF0000
 # A token of its own at a place where no token may reach across; it is left out of the ids.
 _BREAK = "\ufdd4"
-# From so many texts on, building the faster tokenizer (about a second) pays.
-_MANY_TEXTS = 2000
+# From so many texts on, building the faster tokenizer (about a second, beside the work) pays.
+_MANY_TEXTS = 1000
 
 
 class Encoded(Protocol):
@@ -120,7 +120,11 @@ class TextEncoder:
         longest_first = sorted(protected, key=lambda token: (-len(token), token))
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self._num_encoded = 0
-        self._is_compared = False
+        self._is_compared = self._is_refuted = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is under construction in this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_construction"}
 
     def encode(self, text: EscapedText) -> Encoded:
         """Encode one rendering."""
@@ -134,22 +138,33 @@ class TextEncoder:
         return [by_index[index] if index in by_index else self._escaped(text) for index, text in enumerate(texts)]
 
     def _encode_ordinary(self, texts: Sequence[str]) -> list[Encoded]:
-        """Encode texts without escapes, by the faster library once there are enough of them."""
+        """Encode texts without escapes, by the faster library once there are enough of them and it is built."""
         self._num_encoded += len(texts)
-        if self._num_encoded < _MANY_TEXTS or self._byte_level is None:
+        faster = None if self._num_encoded < _MANY_TEXTS else self._faster()
+        if faster is None:
             return self._ask_pipeline(texts)
-        fast = self._byte_level.encode_many(texts)
+        fast = faster.encode_many(texts)
         if not self._is_compared:
             return self._compare(texts, fast)
         rest = iter(self._ask_pipeline([text for text, one in zip(texts, fast, strict=True) if one is None]))
         return [one if one is not None else next(rest) for one in fast]
+
+    def _faster(self) -> ByteLevelTokenizer | None:
+        if self._is_refuted or self._construction is None:
+            return None
+        return self._construction.result()
+
+    def wait_for_faster(self) -> None:
+        """Wait until the faster library can be used, where it ever can."""
+        if self._construction is not None:
+            self._construction.wait()
 
     def _compare(self, texts: Sequence[str], fast: Sequence[ByteEncoded | None]) -> list[Encoded]:
         """Let the first batch prove the faster library on the user's own texts; a difference ends its use."""
         asked = self._ask_pipeline(texts)
         if any(one is not None and one.ids.tolist() != ids.ids.tolist() for one, ids in zip(fast, asked, strict=True)):
             say("The faster tokenizer differs from the model's own on this data and is not used.")
-            self._byte_level = None
+            self._is_refuted = True
         self._is_compared = True
         return asked
 
@@ -222,8 +237,10 @@ class TextEncoder:
         return self._build([token for _, token in self._added])
 
     @cached_property
-    def _byte_level(self) -> ByteLevelTokenizer | None:
-        return None if self._pipeline_changes else build_byte_level(self._pipeline)
+    def _construction(self) -> Construction | None:
+        if self._pipeline_changes or not is_byte_level(self._pipeline):
+            return None
+        return Construction(self._pipeline)
 
     @cached_property
     def _pipeline_changes(self) -> dict[int, int]:

@@ -3,13 +3,16 @@
 """The faster tokenizer gives the ids and positions of the tokenizer's own pipeline, or no answer."""
 
 import json
+import os
+import pickle
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
 import tunesmith.templates.encoder as encoder_module
-from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, build_byte_level
+from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, build_byte_level, is_byte_level
 from tunesmith.templates.encoder import TextEncoder
 from tunesmith.templates.messages import EscapedText
 from tunesmith.templates.tokenizer import load_tokenizer
@@ -61,6 +64,7 @@ def _encoder(assets: Path, name: str) -> TextEncoder:
 @pytest.mark.parametrize("name", _BYTE_LEVEL)
 def test_ids_and_positions_are_those_of_the_pipeline(assets: Path, name: str) -> None:
     texts, encoder = _texts(assets), _encoder(assets, name)
+    assert is_byte_level(encoder._pipeline)
     fast = build_byte_level(encoder._pipeline)
     assert fast is not None
     answers = fast.encode_many(texts)
@@ -78,7 +82,8 @@ def test_ids_and_positions_are_those_of_the_pipeline(assets: Path, name: str) ->
 
 @pytest.mark.parametrize("name", _OTHERS)
 def test_other_kinds_of_tokenizers_stay_with_their_own_pipeline(assets: Path, name: str) -> None:
-    assert build_byte_level(_encoder(assets, name)._pipeline) is None
+    pipeline = _encoder(assets, name)._pipeline
+    assert not is_byte_level(pipeline) or build_byte_level(pipeline) is None
 
 
 def test_many_texts_give_the_ids_of_few(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +91,8 @@ def test_many_texts_give_the_ids_of_few(assets: Path, monkeypatch: pytest.Monkey
     slow = [encoded.ids.tolist() for encoded in _encoder(assets, "qwen3").encode_many(texts)]
     monkeypatch.setattr(encoder_module, "_MANY_TEXTS", 1)
     encoder = _encoder(assets, "qwen3")
+    encoder.encode_many(texts[:10])
+    encoder.wait_for_faster()
     encoder.encode_many(texts[:10])
     encoded = encoder.encode_many(texts)
     assert [one.ids.tolist() for one in encoded] == slow
@@ -105,6 +112,32 @@ def test_a_library_that_differs_is_not_used(
 
     monkeypatch.setattr(ByteLevelTokenizer, "encode_many", wrong)
     encoder = _encoder(assets, "qwen3")
+    encoder.encode_many(texts)
+    encoder.wait_for_faster()
     for _ in range(2):
         assert [one.ids.tolist() for one in encoder.encode_many(texts)] == slow
     assert "is not used" in capsys.readouterr().err
+
+
+def test_an_encoder_can_be_sent_to_another_process(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_module, "_MANY_TEXTS", 1)
+    encoder, text = _encoder(assets, "gpt2"), EscapedText(text="How do you do?")
+    expected = encoder.encode(text).ids.tolist()
+    assert pickle.loads(pickle.dumps(encoder)).encode(text).ids.tolist() == expected  # noqa: S301 (our own bytes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there are processes copied")
+def test_a_copied_process_builds_its_own(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder_module, "_MANY_TEXTS", 1)
+    texts = [EscapedText(text="How do you do?")] * 3
+    encoder = _encoder(assets, "gpt2")
+    encoder.encode_many(texts)
+    monkeypatch.setattr(encoder._construction, "_built", [])  # as if it was copied before it was finished
+    child = os.fork()
+    if not child:
+        encoder.encode_many(texts)
+        encoder.wait_for_faster()
+        encoder.encode_many(texts)
+        is_faster = all(isinstance(one, ByteEncoded) for one in encoder.encode_many(texts))
+        os._exit(0 if is_faster else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
