@@ -8,6 +8,7 @@ The changes are described in `broken_runs/broken.yaml` and `broken_runs/sound.ya
 import csv
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from tunesmith.jobs import check
 RUNS = Path(__file__).parent / "broken_runs"
 Row = dict[str, Any]
 NUM_ROWS = 24
+TALE_WORDS = (
+    "miller baker horse river flour winter bridge candle garden letter soldier window kitchen thunder velvet orchard "
+    "blanket harbour whistle lantern barrel feather pocket shadow market saddle ribbon kettle"
+)
 
 SOUND_KEYS: dict[str, Any] = {
     "model_name_or_path": "model",
@@ -137,6 +142,22 @@ def text(number: int) -> Row:
     return {"text": f"In chapter {number} the fox meets the crow for time number {number}."}
 
 
+def tale(number: int) -> Row:
+    """A question of two dozen words of its own."""
+    words = random.Random(number).choices(TALE_WORDS.split(), k=24)
+    return {"instruction": f"Go on: {' '.join(words)}.", "input": "", "output": f"Then the {words[3]}."}
+
+
+def moulded(number: int) -> Row:
+    """An answer that differs from the others in its number."""
+    return {**alpaca(number), "output": f"I will look into question {number} and come back with an answer."}
+
+
+def refusal(number: int) -> Row:
+    """An answer that declines, in words of its own."""
+    return {**alpaca(number), "output": f"I'm sorry, I cannot {_words(2, number)} {_words(3, 5 * number // 4)}."}
+
+
 def prompt(number: int) -> Row:
     """A conversation without an answer."""
     return {"messages": chat(number)["messages"][:1]}
@@ -156,6 +177,9 @@ RECORDS: dict[str, Callable[[int], Row]] = {
     "calls": call,
     "texts": text,
     "prompts": prompt,
+    "tales": tale,
+    "moulded": moulded,
+    "refusals": refusal,
     "long_prompts": long_prompt,
 }
 
@@ -208,6 +232,9 @@ def _changed(rows: list[Row], index: int, columns: Mapping[str, Any]) -> Row:
     if "copy" in columns:
         source: int = columns["copy"]
         return rows[source]
+    if "nearly" in columns:
+        like = rows[columns["nearly"]]
+        return {**like, "instruction": like["instruction"] + " Why?"}
     merged = {**rows[index], **columns}
     row = {name: value for name, value in merged.items() if value is not None}
     return {name: _words(value["words"], index) if _is_words(value) else value for name, value in row.items()}

@@ -163,15 +163,25 @@ def test_an_adapter_of_another_model_is_refused(
 def test_example_files_of_llama_factory_draw_no_word(
     assets: Path, tiny_llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The slots of the identity set are filled in, as its makers tell the user to; left as they are, they are named."""
     monkeypatch.chdir(tmp_path)
     sets = assets / "datasets"
+    identity = (sets / "sft" / "identity.json").read_text(encoding="utf-8")
+    filled = identity.replace("{{name}}", "Ada").replace("{{author}}", "Tunesmith")
+    (tmp_path / "identity.json").write_text(filled, encoding="utf-8")
     for name, data in {
-        "train_lora/qwen3_lora_sft.yaml": f"{sets / 'sft/identity.json'},{sets / 'sft/alpaca_en.json'}",
+        "train_lora/qwen3_lora_sft.yaml": f"identity.json,{sets / 'sft/alpaca_en.json'}",
         "train_lora/qwen3_lora_pretrain.yaml": f"{sets / 'pretrain/c4_en.jsonl'}",
     }.items():
         words = [f"model_name_or_path={tiny_llama_folder}", f"dataset={data}", "dataset_dir=."]
         verdict = check_run(assets / "configs" / "llamafactory" / name, words)
         assert (verdict.refusals, verdict.warnings) == ((), ()), name
+    words[1] = f"dataset={sets / 'sft/identity.json'},{sets / 'sft/alpaca_en.json'}"
+    warnings = check_run(assets / "configs/llamafactory/train_lora/qwen3_lora_sft.yaml", words).warnings
+    assert [(one.code, one.where.num_rows) for one in warnings] == [
+        ("check.answers_placeholder", 85),
+        ("check.answers_placeholder", 1),
+    ]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@
 A part that cannot be loaded leaves its problems here, and the rules that need it are not asked. Weights are never read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +14,23 @@ from typing import Any, Generic, Literal, TypeVar
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from tunesmith.checks.judged_rows import JudgedRows
 from tunesmith.checks.schedule import Schedule, is_packing, plan_schedule
 from tunesmith.checks.skeleton import build_skeleton
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.types import Conversation, Message, Rendered, RowKind
 from tunesmith.data.examples import read_examples
+from tunesmith.data.joined import JoinedTexts
 from tunesmith.data.ledger import Ledger
 from tunesmith.data.pipeline import PreparedData, Split, prepare
-from tunesmith.data.store import TokenStore
+from tunesmith.data.stages import kind_of_stage
+from tunesmith.data.store import TokenRows
 from tunesmith.models.folder import check_folder
 from tunesmith.models.load import load_model_config, resolve_model
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.base import ChatTemplate
-from tunesmith.templates.chat import load_template
-from tunesmith.templates.jinja_template import TEMPLATE_FILE
+from tunesmith.templates.run_template import load_run_template, load_served_template
 from tunesmith.templates.tokenizer import load_tokenizer
 
 # What a rule may need. training: the job trains or evaluates; skeleton: the model with its tuner, without weights;
@@ -157,14 +159,27 @@ class CheckContext:
         return self._data.needed()
 
     @property
-    def train(self) -> TokenStore | None:
+    def train(self) -> TokenRows | None:
         """Training rows, or None in a run that only evaluates."""
         return self.data.train
 
-    def stores(self) -> list[tuple[str, TokenStore]]:
+    def stores(self) -> list[tuple[str, TokenRows]]:
         """Give all rows: those of training, then each evaluation set, with a name for messages."""
         train = [("the training data", self.train)] if self.train is not None else []
         return [*train, *((f"evaluation set {name}", store) for name, store in self.data.evals.items())]
+
+    @cached_property
+    def judged(self) -> JudgedRows | None:
+        """The training records to be judged, or None when there are none."""
+        return None if self.train is None else self.judge_rows(self.train)
+
+    def judge_rows(self, rows: TokenRows) -> JudgedRows | None:
+        """Give some rows as records to be judged; joined texts are judged one by one."""
+        own = rows.texts if isinstance(rows, JoinedTexts) else rows
+        return JudgedRows(own, kind=self.row_kind, decode=self._decode) if len(own) and own.traits else None
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     @cached_property
     def empty_answer(self) -> tuple[int, ...]:
@@ -183,7 +198,8 @@ class CheckContext:
     @cached_property
     def row_kind(self) -> RowKind:
         """Kind of rows that the stage trains on."""
-        return objectives.get(self.config.run.stage).row_kind
+        stage = self.config.run.stage
+        return objectives.get(stage).row_kind if stage in objectives.names() else kind_of_stage(stage)
 
     @cached_property
     def schedule(self) -> Schedule | None:
@@ -233,20 +249,11 @@ class CheckContext:
     def _load_template(self) -> ChatTemplate:
         if self.config.job == "train" and self.row_kind == "text":
             raise _Unavailable
-        chosen = self.config.template
-        is_thinking_set = self.config.is_set("enable_thinking") and chosen.enable_thinking is not None
-        return load_template(
-            self._tokenizer.needed(),
-            name=chosen.template,
-            folder=self._template_folder(),
-            variables={"enable_thinking": chosen.enable_thinking} if is_thinking_set else {},
-        )
-
-    def _template_folder(self) -> Path:
-        """Find the template that the model was last trained with: an adapter carries its own."""
         adapters = [Path(name) for name in self.config.model.adapter_name_or_path]
-        frozen = [folder for folder in adapters if (folder / TEMPLATE_FILE).is_file()]
-        return frozen[-1] if frozen else self._folder.needed()
+        folders = [self._folder.needed(), *adapters]
+        if self.config.job == "chat":
+            return load_served_template(self.config, self._tokenizer.needed(), folders)
+        return load_run_template(self.config, self._tokenizer.needed(), folders)
 
     def _render_probe(self) -> Rendered:
         template = self._template.needed()

@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules over all tokenised rows: what is supervised, how answers end, and which rows occur twice.
+"""Rules over all tokenised rows: what is supervised and how answers end.
 
 Rows that cannot be read, have no trained token or lose their answer are refused by `data/`, with its own codes.
 """
@@ -9,14 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tunesmith.checks.answers import find_answers
-from tunesmith.checks.context import CheckContext, num_used
-from tunesmith.checks.digests import row_digests, text_digests
-from tunesmith.checks.places import counted, places_of, rows_by_file
+from tunesmith.checks.answers import iterate_answers, last_trained_tokens
+from tunesmith.checks.context import CheckContext
+from tunesmith.checks.places import counted, rows_by_file
 from tunesmith.checks.rule import Finding, rule
 from tunesmith.checks.thresholds import thresholds
-from tunesmith.core.types import RowRef
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows, pieces_of
 
 # White space that stands for an answer is a few tokens; longer answers are not looked into.
 _MAX_BLANK_TOKENS = 8
@@ -59,7 +57,7 @@ def every_answer_ends_with_a_stop_token(context: CheckContext) -> Iterator[Findi
     if context.config.template.train_on_prompt:
         return
     for name, store in context.stores():
-        endless = np.flatnonzero(~np.isin(find_answers(store).last_tokens, context.template.stop_ids()))
+        endless = np.flatnonzero(~np.isin(last_trained_tokens(store), context.template.stop_ids()))
         for where in rows_by_file(store, endless):
             yield Finding(
                 message=f"In {counted(where, 'row')} of {name} the last trained token is no stop token.",
@@ -73,9 +71,7 @@ def tokens_are_in_the_vocabulary(context: CheckContext) -> Iterator[Finding]:
     """Find tokens that the model has no embedding for: the tokenizer is another model's."""
     size = context.model_config.get_text_config().vocab_size
     for name, store in context.stores():
-        beyond = np.flatnonzero(store.arrays["input_ids"] >= size)
-        rows = np.unique(np.searchsorted(store.arrays["token_offsets"], beyond, side="right") - 1)
-        for where in rows_by_file(store, rows):
+        for where in rows_by_file(store, _rows_with_tokens_from(size, store)):
             yield Finding(
                 message=f"Tokens beyond the model's vocabulary of {size} in {counted(where, 'row')} of {name}: the "
                 "tokenizer in the model folder belongs to another model.",
@@ -84,47 +80,27 @@ def tokens_are_in_the_vocabulary(context: CheckContext) -> Iterator[Finding]:
             )
 
 
-@rule("check.rows_duplicate", "warn", needs=("training", "data"))
-def rows_are_distinct(context: CheckContext) -> Iterator[Finding]:
-    """Find training rows that repeat another one; rows repeated on purpose by num_samples do not count."""
-    if context.train is None:
-        return
-    groups, limits = _distinct_rows(context, context.train), thresholds()
-    count = num_used(context.data.ledger, "train")
-    repeated = [source for sources in groups.values() for source in sources[1:]]
-    if not repeated or len(repeated) < limits["min_duplicate_share"] * count:
-        return
-    for where in places_of(repeated):
-        yield Finding(
-            message=f"Of {count} training rows {where.num_rows} repeat an earlier one and weigh double.",
-            remedy="Remove the repeated rows, unless the weight is meant.",
-            where=where,
-        )
+def _rows_with_tokens_from(size: int, store: TokenRows) -> list[int]:
+    rows: list[int] = []
+    for piece in pieces_of(store):
+        beyond = np.flatnonzero(piece.input_ids >= size)
+        rows.extend(piece.rows[np.unique(np.searchsorted(piece.offsets, beyond, side="right") - 1)].tolist())
+    return sorted(rows)
 
 
-def _distinct_rows(context: CheckContext, train: TokenStore) -> dict[bytes, list[RowRef]]:
-    if context.row_kind == "text":
-        return text_digests(context.config, "train", min_characters=thresholds()["min_duplicate_characters"])
-    return row_digests(train)
-
-
-def _rows_with_empty_answers(context: CheckContext, store: TokenStore) -> list[int]:
+def _rows_with_empty_answers(context: CheckContext, store: TokenRows) -> list[int]:
     if context.config.template.train_on_prompt:  # Then prompt and answer are one run of trained tokens.
         return []
-    answers = find_answers(store)
-    spans = zip(answers.starts.tolist(), answers.ends.tolist(), strict=True)
-    tokens = store.arrays["input_ids"]
     longest = max(len(context.empty_answer), _MAX_BLANK_TOKENS)
     is_empty: dict[tuple[int, ...], bool] = {}
     rows: set[int] = set()
-    for number, (start, end) in enumerate(spans):
-        if end - start > longest:
-            continue
-        ids = tuple(tokens[start:end].tolist())
-        if ids not in is_empty:
-            is_empty[ids] = _is_empty(ids, context)
-        if is_empty[ids]:
-            rows.add(int(answers.rows[number]))
+    for answers in iterate_answers(store):
+        for number in np.flatnonzero(answers.ends - answers.starts <= longest).tolist():
+            ids = answers.token_ids(number)
+            if ids not in is_empty:
+                is_empty[ids] = _is_empty(ids, context)
+            if is_empty[ids]:
+                rows.add(int(answers.rows[number]))
     return sorted(rows)
 
 

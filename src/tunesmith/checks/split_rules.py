@@ -4,12 +4,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from tunesmith.checks.context import CheckContext, num_used
-from tunesmith.checks.digests import row_digests, text_digests
-from tunesmith.checks.places import places_of
 from tunesmith.checks.rule import Finding, rule
 from tunesmith.checks.thresholds import thresholds
-from tunesmith.core.types import RowRef
 
 
 @rule("check.split_too_large", "refuse", needs=("training", "data"))
@@ -56,29 +55,21 @@ def evaluation_rows_are_used(context: CheckContext) -> Iterator[Finding]:
 
 @rule("check.evaluation_leaked", "warn", needs=("training", "data"))
 def evaluation_rows_are_new(context: CheckContext) -> Iterator[Finding]:
-    """Find evaluation rows that are also training rows, answer and all."""
-    train, evaluation = _sides(context)
-    leaked = [source for digest, sources in evaluation.items() if digest in train for source in sources]
-    count = sum(len(sources) for sources in evaluation.values())
-    if not leaked or len(leaked) < thresholds()["min_leak_share"] * count:
+    """Find evaluation rows that are also training rows, answer and all. val_size keeps equal rows on one side."""
+    if not context.config.data.eval_dataset or context.judged is None:
         return
-    for where in places_of(leaked):
-        yield Finding(
-            message=f"Of {count} evaluation rows {where.num_rows} were also trained on: there the evaluation measures "
-            "memory.",
-            remedy="Evaluate on other rows, or take them out of the training data.",
-            where=where,
-        )
-
-
-def _sides(context: CheckContext) -> tuple[dict[bytes, list[RowRef]], dict[bytes, list[RowRef]]]:
-    """Training and evaluation rows by their content. A split by val_size keeps equal rows on one side."""
-    if not context.config.data.eval_dataset:
-        return {}, {}
-    if context.row_kind == "text":
-        return text_digests(context.config, "train"), text_digests(context.config, "eval")
-    evaluation: dict[bytes, list[RowRef]] = {}
-    for store in context.data.evals.values():
-        for digest, sources in row_digests(store).items():
-            evaluation.setdefault(digest, []).extend(sources)
-    return (row_digests(context.train) if context.train is not None else {}), evaluation
+    trained = context.judged.trait("row")
+    sets = [context.judge_rows(store) for store in context.data.evals.values()]
+    evaluated = [rows for rows in sets if rows is not None]
+    leaked = [np.flatnonzero(np.isin(rows.trait("row"), trained)) for rows in evaluated]
+    count = sum(map(len, evaluated))
+    if not sum(map(len, leaked)) or sum(map(len, leaked)) < thresholds()["min_leak_share"] * count:
+        return
+    for rows, found in zip(evaluated, leaked, strict=True):
+        for where in rows.places(found.tolist()):
+            yield Finding(
+                message=f"Of {count} evaluation rows {where.num_rows} were also trained on: there the evaluation "
+                "measures memory.",
+                remedy="Evaluate on other rows, or take them out of the training data.",
+                where=where,
+            )

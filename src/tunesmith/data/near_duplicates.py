@@ -2,17 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows that nearly equal another: MinHash signatures of their tokens, equal bands of them as candidates, clusters.
 
-What most rows of a set have in common (template, system prompt, task) does not count, so a short question under a long
-instruction is no duplicate of the next. Signatures are made by rensa and compared here.
+What many prompts of a set have in common (template, system prompt, task) does not count, so a short question under a
+long instruction is no duplicate of the next; answers count. Signatures are made by rensa and compared here.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from rensa import RMinHash
 
-from tunesmith.data.grams import Grams, Membership, Numbers, common_grams, iterate_grams
+from tunesmith.data.grams import Grams, Hashes, Mask, Membership, Numbers, common_grams, iterate_grams
 from tunesmith.data.store import TokenRows
 
 Signatures = npt.NDArray[np.uint64]
@@ -31,7 +32,7 @@ _PAIRS_AT_ONCE = 1 << 17
 def row_signatures(rows: TokenRows, sets: Numbers | None = None) -> Signatures:
     """Give the signature of each row: one number a band. `sets` numbers the data set that each row is of."""
     owners = np.zeros(len(rows), dtype=np.int64) if sets is None else sets
-    common = [Membership(common_grams(rows, np.flatnonzero(owners == one))) for one in range(_count(owners))]
+    common = [_Common.of(rows, np.flatnonzero(owners == one)) for one in range(_count(owners))]
     signatures = np.zeros((len(rows), NUM_BANDS), dtype=np.uint64)
     for grams in iterate_grams(rows):
         telling = _without_common(grams, owners[grams.rows], common)
@@ -43,14 +44,32 @@ def _count(owners: Numbers) -> int:
     return int(owners.max()) + 1 if len(owners) else 0
 
 
-def _without_common(grams: Grams, owners: Numbers, common: list[Membership]) -> Grams:
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What the rows of a set have in common: in their prompts, and anywhere."""
+
+    in_prompts: Membership
+    anywhere: Membership
+
+    @classmethod
+    def of(cls, rows: TokenRows, numbers: Numbers) -> "_Common":
+        in_prompts, anywhere = map(Membership, common_grams(rows, numbers))
+        return cls(in_prompts=in_prompts, anywhere=anywhere)
+
+    def among(self, hashes: Hashes, of_answer: Mask) -> Mask:
+        found = self.anywhere.of(hashes)
+        found[~of_answer] |= self.in_prompts.of(hashes[~of_answer])
+        return found
+
+
+def _without_common(grams: Grams, owners: Numbers, common: list[_Common]) -> Grams:
     """Leave out what is common to a set; a row that would have nothing left keeps all."""
     lengths = np.diff(grams.offsets)
     owner_of_gram = np.repeat(owners, lengths)
-    keep = np.ones(len(grams.hashes), dtype=bool)
+    keep = np.zeros(len(grams.hashes), dtype=bool)
     for owner in np.unique(owners):
         mine = np.flatnonzero(owner_of_gram == owner)
-        keep[mine] = ~common[owner].of(grams.hashes[mine])
+        keep[mine] = ~common[owner].among(grams.hashes[mine], grams.of_answer[mine])
     before = np.concatenate([[0], np.cumsum(keep)])
     keep |= np.repeat(np.diff(before[grams.offsets]) == 0, lengths)
     return grams.select(keep)

@@ -20,8 +20,12 @@ from tunesmith.checks.thresholds import threshold_table, thresholds
 from tunesmith.core.errors import TunesmithError, error_table, refusal
 
 CHECKS = Path(thresholds_module.__file__).parent
-# Found by tests of their own: the first only by a fault of ours, the second needs a trained adapter.
-ELSEWHERE = {"check.stop_token_untrained", "check.adapter_keys_ignored"}
+# Found by tests of their own: the first only by a fault of ours, the second needs a trained adapter, the others rows of
+# a kind that no stage trains on yet.
+ELSEWHERE = {
+    *("check.stop_token_untrained", "check.adapter_keys_ignored", "check.labels_equal"),
+    *("check.pairs_alike", "check.pairs_tell_length", "check.pairs_tell_opening"),
+}
 
 
 def test_every_rule_has_a_broken_run() -> None:
