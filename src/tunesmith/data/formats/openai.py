@@ -20,7 +20,7 @@ from tunesmith.data.formats.dialogue import (
     unknown_role,
 )
 from tunesmith.data.formats.media import Medium
-from tunesmith.data.formats.tool_calls import read_call
+from tunesmith.data.formats.tool_calls import message_of_calls, read_call
 from tunesmith.data.formats.values import read_object_list
 
 ROLES: Mapping[str, Role] = {
@@ -63,9 +63,11 @@ def read_message(
     """Read one message object; tool results within a user turn become tool turns of their own."""
     word = value.get(tags["role_tag"])
     role = roles.get(word) if isinstance(word, str) else None
-    if role is None:
-        raise unknown_role(word, list(roles))
     content = read_blocks(value.get(tags["content_tag"]), media)
+    if role is None:
+        if word == tags["function_tag"]:
+            return [message_of_calls(content.whole_text, read_weight(value, "assistant"))]
+        raise unknown_role(word, [*roles, tags["function_tag"]])
     results = [Message(role="tool", content=text) for text in content.results]
     message = to_message(value, role, content)
     is_empty = not (message.content or message.tool_calls or message.reasoning)

@@ -107,6 +107,12 @@ def test_arguments_that_are_no_json_stay_text() -> None:
     assert conversation(example).messages[1].tool_calls[0].arguments == "a=1"
 
 
+def test_calls_may_be_turns_with_a_role_of_their_own() -> None:
+    call = {"role": "function_call", "content": '{"name": "add", "arguments": {"a": 1}}'}
+    example = read("openai", row(user(), call, {"role": "tool", "content": "1"}, {"role": "assistant", "content": "b"}))
+    assert conversation(example).messages[1].tool_calls[0].name == "add"
+
+
 def test_a_conversation_that_ends_with_the_user_is_a_prompt() -> None:
     assert read("openai", row(user())).kind == "prompt"
 
