@@ -5,6 +5,7 @@
 What is made does not depend on how: the same bytes for any number of workers.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -141,7 +142,11 @@ class _Run:
 
 def _find(tasks: Mapping[Path, Task]) -> dict[Path, Shard]:
     shards = {path: find_shard(path) for path in tasks}
-    return {path: shard for path, shard in shards.items() if shard is not None}
+    found = {path: shard for path, shard in shards.items() if shard is not None}
+    for shard in found.values():
+        with contextlib.suppress(OSError):  # another user's, who lets us read
+            os.utime(shard.data_path)  # The cache keeps what was used last.
+    return found
 
 
 def _lock_path(folder: Path, tasks: Sequence[Task]) -> Path:

@@ -67,7 +67,10 @@ def keep_small(folder: Path, config: RunConfig, *, limit: int = MAX_CACHE_BYTES)
 
 
 def prune(folder: Path, *, limit: int, now: float) -> int:
-    """Remove old shards until the others are within the limit; give the number removed."""
+    """Remove old shards until the others are within the limit, and what kills left; give the number removed."""
+    for leftover in folder.glob("??/.*"):
+        if now - leftover.stat().st_mtime > _IN_USE_SECONDS:
+            leftover.unlink(missing_ok=True)
     found = [(entry.stat(), entry) for entry in folder.glob("??/*.npy")]
     total, removed = sum(stat.st_size for stat, _ in found), 0
     for stat, path in sorted(found, key=lambda item: (item[0].st_mtime, item[1].name)):

@@ -74,7 +74,8 @@ def test_workers_that_start_anew_give_the_same_bytes(
 def test_few_rows_start_no_worker(tmp_path: Path) -> None:
     texts = write_texts(tmp_path, ["1 2 3"] * 600)
     started = time.monotonic()
-    made = make(texts, tmp_path / "shards", num_workers=16)
+    tasks = tasks_of(open_texts(texts, block_rows=1000), tmp_path / "shards")
+    made = make_shards(workshop(), tasks, EngineRules(folder=tmp_path / "shards", num_workers=16))
     assert made.num_workers == 0 and made.num_rows == 600 and time.monotonic() - started < 5
 
 
