@@ -52,7 +52,7 @@ def plan_schedule(config: RunConfig, train: TokenRows, *, num_rows: int) -> Sche
         num_rows=num_rows,
         units=units,
         step_units=rules.step_units,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=total if config.data.streaming else steps_per_epoch,
         total_steps=total,
         eval_every=_in_steps(eval_steps, total) if training.eval_strategy == "steps" else None,
         save_every=_in_steps(training.save_steps, total) if training.save_strategy == "steps" else None,

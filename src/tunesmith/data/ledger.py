@@ -140,6 +140,15 @@ class Ledger:
         }
         self._broken = {code: Reason(**reason) for code, reason in state["broken"].items()}
 
+    def include(self, other: "Ledger", *, split: str | None = None) -> None:
+        """Add what another ledger counted, of one split or of all."""
+        self._entered.update({key: count for key, count in other._entered.items() if split in (None, key[0])})
+        self._broken = {**other._broken, **self._broken}
+        for key, group in other._groups.items():
+            if split not in (None, key.split):
+                continue
+            self._groups.setdefault(key, _Group()).add(group.count, group.rows)
+
     def count(self, *outcomes: Outcome, split: str | None = None) -> int:
         """Count rows with one of some outcomes (all when none is named), of one split or of all."""
         return sum(

@@ -35,6 +35,8 @@ from tunesmith.data.preparation.sharded import PlacedShard, ShardedStore
 from tunesmith.data.preparation.shards import read_facts, shard_path
 from tunesmith.data.preparation.workers import Task, Workshop
 from tunesmith.data.store import RowsView, TokenRows
+from tunesmith.data.stream import TrainStream
+from tunesmith.data.stream_opening import OpenedStream, open_stream
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 
 # The name of the rows that `val_size` takes from the training sets.
@@ -50,7 +52,8 @@ Split = Literal["train", "eval"]
 class PreparedData:
     """Token rows ready for training, evaluation rows by name, and the ledger; `train` is None without `dataset`.
 
-    `made` tells what was encoded now and what was found, `folder` where.
+    `made` tells what was encoded now and what was found, `folder` where. Where training reads a `stream`, `train` and
+    the ledger are those of its first rows.
     """
 
     train: TokenRows | None
@@ -58,6 +61,17 @@ class PreparedData:
     ledger: Ledger
     made: Made | None = None
     folder: Path | None = None
+    stream: TrainStream | None = None
+
+    @property
+    def ledger_of_run(self) -> Ledger:
+        """The ledger of all rows that were read: of a stream that is trained on, those read so far."""
+        if self.stream is None or not self.stream.ledger.num_rows:
+            return self.ledger
+        ledger = Ledger()
+        ledger.include(self.stream.ledger)
+        ledger.include(self.ledger, split="eval")
+        return ledger
 
 
 def prepare(
@@ -65,6 +79,9 @@ def prepare(
 ) -> PreparedData:
     """Read, check and tokenise all data sets of a configuration; what was prepared before is found again."""
     rules = encode_rules(config, tokenizer, template)
+    if config.data.streaming and config.data.dataset:
+        evals = prepare(_without_training(config), tokenizer=tokenizer, template=template, row_kind=row_kind)
+        return _streamed(open_stream(config, rules, row_kind), evals)
     plugins = tuple(config.run.plugins)
     sources = _open(config, row_kind, rules_key(rules, row_kind, plugins))
     engine = engine_rules(config)
@@ -78,6 +95,23 @@ def prepare(
     made = make_shards(workshop, tasks, engine)
     keep_small(engine.folder, config)
     return _Assembly(config, row_kind, sources, made, engine.folder).finish()
+
+
+def _without_training(config: RunConfig) -> RunConfig:
+    return config.with_choices({"dataset": (), "streaming": False, "val_size": 0.0, "val_split_by": "group"})
+
+
+def _streamed(opened: OpenedStream, evaluation: PreparedData) -> PreparedData:
+    """Put a stream and the sets that are evaluated, which are no streams, together."""
+    opened.ledger.include(evaluation.ledger)
+    held_out = {} if opened.held_out is None else {VALIDATION: opened.held_out}
+    return replace(
+        evaluation,
+        train=opened.head,
+        evals={**held_out, **evaluation.evals},
+        ledger=opened.ledger,
+        stream=opened.stream,
+    )
 
 
 def encode_rules(config: RunConfig, tokenizer: PreTrainedTokenizerBase, template: ChatTemplate | None) -> EncodeRules:
@@ -146,9 +180,7 @@ class _Assembly:
             train = self._train(store, train_sets, held_out)
             if held_out is not None:
                 evals[VALIDATION] = self._joined(RowsView(store, whole_records(train_sets, held_out)))
-        for source, rows in zip(self.sources, sets, strict=True):
-            if source.part == "eval":
-                evals[source.opened.name] = self._joined(RowsView(store, select([rows], MixRules())))
+        evals |= self._evals(store, sets)
         self._fill_ledger(None if held_out is None else _Held(store, np.sort(held_out)))
         self.ledger.check(data.max_row_loss)
         self._refuse_nothing(train, evals)
@@ -216,9 +248,21 @@ class _Assembly:
             emit_warning(_shared_rows(split.num_shared, len(split.held_out)))
         return split.held_out
 
-    def _train(self, store: ShardedStore, sets: Sequence[SetRows], held_out: Index | None) -> TokenRows:
+    def _evals(self, store: ShardedStore, sets: Sequence[SetRows]) -> dict[str, TokenRows]:
+        """Give the evaluation sets by name, or several mixed into one as training sets are (LLaMA-Factory's way)."""
+        pairs = zip(self.sources, sets, strict=True)
+        named = {source.opened.name: rows for source, rows in pairs if source.part == "eval"}
+        if len(named) < 2 or self.config.data.eval_on_each_dataset:
+            return {name: self._joined(RowsView(store, select([rows], MixRules()))) for name, rows in named.items()}
+        return {VALIDATION: self._joined(RowsView(store, select(list(named.values()), self._mix_rules)))}
+
+    @property
+    def _mix_rules(self) -> MixRules:
         data = self.config.data
-        rules = MixRules(strategy=data.mix_strategy, weights=data.interleave_probs, seed=data_seed(self.config))
+        return MixRules(strategy=data.mix_strategy, weights=data.interleave_probs, seed=data_seed(self.config))
+
+    def _train(self, store: ShardedStore, sets: Sequence[SetRows], held_out: Index | None) -> TokenRows:
+        rules = self._mix_rules
         plain = select_plain(sets, rules) if held_out is None else None
         if plain is not None and plain == slice(0, len(store)):
             return self._joined(store)

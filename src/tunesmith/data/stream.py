@@ -6,14 +6,15 @@ Its first rows were judged before the run; the others are judged when they are r
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.core.errors import Problem, TunesmithError, Where
+from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
 from tunesmith.core.types import RowRef, TokenRow
 from tunesmith.data.examples import group_bad_rows
-from tunesmith.data.ledger import Ledger
+from tunesmith.data.ledger import HELD_OUT, Ledger
 from tunesmith.data.stream_ahead import PartsAhead
 from tunesmith.data.stream_parts import PartReader, StreamPart, StreamRecipe
 from tunesmith.data.stream_windows import WindowStart
@@ -32,6 +33,8 @@ class TrainStream:
     looks_ahead: bool = True
     ledger: Ledger = field(default_factory=Ledger)
     _ahead: PartsAhead | None = None
+    _epoch: int = 0
+    _has_rows: bool = True  # of what was read before a resume nothing is known
 
     def open(self) -> Iterator[StreamPart]:
         """Give the parts from the beginning."""
@@ -61,21 +64,60 @@ class TrainStream:
 
     def account(self, part: StreamPart) -> None:
         """Enter a part in the ledger; refuse broken rows, and more lost rows than allowed."""
+        self._refuse_barren_epoch(part)
+        self._enter(part, self.ledger)
+        # As many as the head may lose are allowed at any time: a share of few rows says little.
+        if self.ledger.num_lost > self.max_row_loss * HEAD_ROWS:
+            problems = self.ledger.losses(self.max_row_loss)
+            if problems:
+                raise TunesmithError(problems)
+
+    def judge(self, head: StreamPart, *, held_out: Set[RowRef], left_out: Set[RowRef]) -> Ledger:
+        """Give the ledger of the first rows: evaluation rows, rows left out for them, and the others.
+
+        Broken rows are refused.
+        """
+        ledger = Ledger()
+        self._enter(head, ledger, held_out, left_out)
+        return ledger
+
+    def _enter(
+        self,
+        part: StreamPart,
+        ledger: Ledger,
+        held_out: Set[RowRef] = frozenset(),
+        left_out: Set[RowRef] = frozenset(),
+    ) -> None:
+        num_held = Counter(row.dataset for row, _, _, _ in part.notes.outcomes if row in held_out)
         for name, count in part.entered.items():
-            self.ledger.enter("train", name, count)
+            ledger.enter("train", name, count - num_held[name])
+            if num_held[name]:
+                ledger.enter("eval", name, num_held[name])
         for row, outcome, reason, _ in part.notes.outcomes:
-            self.ledger.record("train", row, outcome, reason)
+            if row in left_out:
+                ledger.record("train", row, "dropped", HELD_OUT)
+            else:
+                ledger.record("eval" if row in held_out else "train", row, outcome, reason)
         problems = [self._too_long(row, length) for row, length in part.notes.too_long[:1]]
         if self.may_drop_broken:
             for bad in part.notes.bad_rows:
-                self.ledger.drop_broken("train", bad.source, bad.code, bad.message)
+                ledger.drop_broken("train", bad.source, bad.code, bad.message)
         else:
             problems.extend(group_bad_rows(part.notes.bad_rows))
-        # As many as the head may lose are allowed at any time: a share of few rows says little.
-        if not problems and self.ledger.num_lost > self.max_row_loss * HEAD_ROWS:
-            problems.extend(self.ledger.losses(self.max_row_loss))
         if problems:
             raise TunesmithError(problems)
+
+    def _refuse_barren_epoch(self, part: StreamPart) -> None:
+        """Refuse to read on for ever where no row of a whole epoch can be used."""
+        if part.start.epoch > self._epoch:
+            if not self._has_rows:
+                raise refusal(
+                    "data.rows_none",
+                    f"No row of the stream can be used.\n{self.ledger.table()}",
+                    "The lines above say why rows were dropped.",
+                )
+            self._epoch, self._has_rows = part.start.epoch, False
+        self._has_rows = self._has_rows or len(part.rows) > 0
 
     def _too_long(self, row: RowRef, length: int) -> Problem:
         return Problem(

@@ -6,6 +6,7 @@ A part that cannot be prepared fails when its turn comes, as it would without lo
 """
 
 import multiprocessing
+import os
 import queue
 import signal
 import traceback
@@ -13,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.optional import import_by_name
 from tunesmith.data.stream_parts import PartReader, StreamPart, StreamRecipe
 
 # Parts that wait to be used. Each holds some thousand rows.
@@ -69,8 +71,11 @@ class PartsAhead:
 def _produce(order: Any, results: Any) -> None:
     """Prepare parts until the parent ends or one fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores belong to training
     try:
         recipe, start, number = order.get()
+        for name in recipe.plugins:
+            import_by_name(name)
         parts = PartReader(recipe).parts(start, number)
         while _put(results, (next(parts), None, None)):
             pass

@@ -7,7 +7,7 @@ A part follows from its place alone: the start of its window and its number in i
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from tunesmith.data.ledger import HELD_OUT
 from tunesmith.data.recognition import Reading
 from tunesmith.data.sets import DataSet
 from tunesmith.data.sources.base import Fault
-from tunesmith.data.store import TokenStore, build_store
+from tunesmith.data.store import TokenStore, Traits, build_store
 from tunesmith.data.stream_windows import Entry, Window, WindowRules, WindowStart, read_windows
 from tunesmith.data.traits import compute_traits
 
@@ -36,11 +36,8 @@ class HeldOut:
     prompts: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     answers: Hashes = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
-    def marks(self, examples: Sequence[Example]) -> npt.NDArray[np.bool_]:
-        """Say which examples belong to the evaluation rows."""
-        if not len(self.prompts) and not len(self.answers):
-            return np.zeros(len(examples), dtype=bool)
-        traits = compute_traits(examples)
+    def marks(self, traits: Traits) -> npt.NDArray[np.bool_]:
+        """Say which rows have one of them."""
         has_answer = (traits["answer_chars"] >= LONG_ANSWER_CHARS) & np.isin(traits["answer"], self.answers)
         marks: npt.NDArray[np.bool_] = np.isin(traits["prompt"], self.prompts) | has_answer
         return marks
@@ -50,7 +47,8 @@ class HeldOut:
 class StreamRecipe:
     """Everything the rows of a stream follow from; plain data that travels between processes.
 
-    `readings` says how each set is read; a window is encoded in parts of `part_rows` records.
+    `readings` says how each set is read; a window is encoded in parts of `part_rows` records. `plugins` are modules
+    that another process imports first; `keeps_traits` gives the rows their traits.
     """
 
     sets: tuple[DataSet, ...]
@@ -60,6 +58,8 @@ class StreamRecipe:
     windows: WindowRules
     part_rows: int
     held_out: HeldOut = field(default_factory=HeldOut)
+    plugins: tuple[str, ...] = ()
+    keeps_traits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,21 +122,32 @@ class PartReader:
         read = [_read(entry, recipe.readings[entry.set_number], recipe.kind) for entry in entries]
         notes.bad_rows.extend(found for found in read if isinstance(found, BadRow))
         sound = [(number, found) for number, found in zip(numbers, read, strict=True) if isinstance(found, Example)]
-        marks = recipe.held_out.marks([example for _, example in sound])
+        marks = self._marks([example for _, example in sound])
         for index in np.flatnonzero(marks).tolist():
             notes.record(sound[index][1], "dropped", HELD_OUT)
         used = [sound[index] for index in np.flatnonzero(~marks).tolist()]
         encoded = Notes()
         rows = build_store(self._encoder.encode([example for _, example in used], encoded))
+        owners = _owners([example for _, example in used], encoded)
+        if recipe.keeps_traits:
+            traits = compute_traits([example for _, example in used])
+            rows = replace(rows, traits={name: values[owners] for name, values in traits.items()})
         return StreamPart(
             start=window.start,
             number=numbers[0] // recipe.part_rows if numbers else 0,
             is_last=not numbers or numbers[-1] + 1 == len(window.entries),
             rows=rows,
-            entry_of_row=np.array(_entries_of_rows(used, encoded), dtype=np.int64),
+            entry_of_row=np.array([number for number, _ in used], dtype=np.int64)[owners],
             entered=Counter(recipe.sets[entry.set_number].name for entry in entries),
             notes=_joined(notes, encoded),
         )
+
+    def _marks(self, examples: Sequence[Example]) -> npt.NDArray[np.bool_]:
+        """Say which examples training leaves out for the sake of the evaluation rows."""
+        held_out = self._recipe.held_out
+        if not len(held_out.prompts) and not len(held_out.answers):
+            return np.zeros(len(examples), dtype=bool)
+        return held_out.marks(compute_traits(examples))
 
 
 def _joined(one: Notes, other: Notes) -> Notes:
@@ -147,16 +158,16 @@ def _joined(one: Notes, other: Notes) -> Notes:
     )
 
 
-def _entries_of_rows(used: Sequence[tuple[int, Example]], notes: Notes) -> list[int]:
-    """Name the record of each token row; examples that could not be used have no outcome and no rows."""
+def _owners(examples: Sequence[Example], notes: Notes) -> Index:
+    """Number the example of each token row; examples that could not be used have no outcome and no rows."""
     outcomes = iter(notes.outcomes)
     outcome = next(outcomes, None)
-    numbers: list[int] = []
-    for number, example in used:
+    owners: list[int] = []
+    for number, example in enumerate(examples):
         if outcome is not None and outcome.row == example.source:
-            numbers.extend([number] * outcome.parts)
+            owners.extend([number] * outcome.parts)
             outcome = next(outcomes, None)
-    return numbers
+    return np.array(owners, dtype=np.int64)
 
 
 def _read(entry: Entry, reading: Reading, kind: RowKind) -> Example | BadRow:

@@ -40,6 +40,7 @@ from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
+from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
 
 # Files of a model folder that make its tokenizer; they are copied, because writing a loaded one may change its ids.
@@ -154,9 +155,24 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             write_side_files=partial(write_side_files, parts),
             compute_accuracy=training.compute_accuracy,
             reported_tokens=reported_tokens(training.include_num_input_tokens_seen),
+            stream=streamed_batches(parts, plan_rules(config, args, built.layout), args),
+            reports_each_set=reports_each_set(config),
         ),
         args,
     )
+
+
+def reports_each_set(config: RunConfig) -> bool:
+    """Say whether evaluations name each set, also where there is one; rows of val_size are no set."""
+    return config.data.eval_on_each_dataset and bool(config.data.eval_dataset)
+
+
+def streamed_batches(parts: Parts, rules: PlanRules, args: TrainingArguments) -> StreamedBatches | None:
+    """Give the micro-batches of a run over a stream; None where the rows are at hand."""
+    if parts.data is None or parts.data.stream is None:
+        return None
+    num_batches = max(args.max_steps, 0) * args.gradient_accumulation_steps
+    return StreamedBatches(parts.data.stream, rules, num_batches=num_batches, rank=args.process_index)
 
 
 def add_callbacks(trainer: TunesmithTrainer, config: RunConfig, *, flag: InterruptFlag) -> None:
@@ -182,7 +198,12 @@ def refuse_unknown_metric(config: RunConfig, evaluation_sets: Iterable[str]) -> 
     if metric is None or not names:
         return
     objective = objectives.get(config.run.stage)
-    known = metric_names(objective, names, with_accuracy=config.training.compute_accuracy)
+    known = metric_names(
+        objective,
+        names,
+        with_accuracy=config.training.compute_accuracy,
+        reports_each_set=reports_each_set(config),
+    )
     if metric not in known and f"eval_{metric}" not in known:
         raise refusal(
             "training.metric_unknown",

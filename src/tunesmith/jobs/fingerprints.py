@@ -25,6 +25,8 @@ def run_fingerprints(parts: Parts, adapters: Iterable[Path]) -> dict[str, str]:
         prints["template"] = parts.template.fingerprint()
     if parts.data.train is not None:
         prints["training data"] = parts.data.train.fingerprint
+    if parts.data.stream is not None:
+        prints["training stream"] = parts.data.stream.fingerprint
     return prints | {f"evaluation data {name}": store.fingerprint for name, store in parts.data.evals.items()}
 
 

@@ -22,7 +22,10 @@ _OPTIMIZER_FACTOR = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Counts of a run from its first step to its last; `steps_done` were trained before it is resumed."""
+    """Counts of a run from its first step to its last; `steps_done` were trained before it is resumed.
+
+    Of a stream only the first rows are counted.
+    """
 
     rows: int
     tokens: int
@@ -35,6 +38,7 @@ class Forecast:
     bytes_of_result: int
     bytes_in_memory: int
     steps_done: int = 0
+    is_stream: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -53,13 +57,17 @@ class Forecast:
     def lines(self) -> list[str]:
         """Write the counts for the terminal."""
         share = 100 * self.supervised_tokens / max(self.tokens, 1)
+        what = "Start of the stream" if self.is_stream else "Data"
         return [
-            f"Data: {counted(self.rows, 'row')}, {self.tokens:,} tokens, {self.supervised_tokens:,} of them supervised "
-            f"({share:.0f} %), longest row {self.longest_row:,} tokens",
-            f"Steps: {self.steps:,} ({self.steps_of_epoch:,} an epoch){self._resume_text()}",
+            f"{what}: {counted(self.rows, 'row')}, {self.tokens:,} tokens, {self.supervised_tokens:,} of them "
+            f"supervised ({share:.0f} %), longest row {self.longest_row:,} tokens",
+            f"Steps: {self.steps:,}{self._epoch_text()}{self._resume_text()}",
             self._disk_text(),
             f"Memory: {to_size(self.bytes_in_memory)} for weights, gradients and optimizer; activations come on top",
         ]
+
+    def _epoch_text(self) -> str:
+        return "" if self.is_stream else f" ({self.steps_of_epoch:,} an epoch)"
 
     def _resume_text(self) -> str:
         if not self.steps_done:

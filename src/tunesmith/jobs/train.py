@@ -120,6 +120,7 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     forecast = make_forecast(
         built.model, data.train, plan_rules(prepared.config, args, built.layout), args, saving=saving
     )
+    forecast = replace(forecast, is_stream=data.stream is not None)
     if prepared.begin.checkpoint is not None:
         forecast = replace(forecast, steps_done=read_manifest(prepared.begin.checkpoint).step)
     for line in forecast.lines():
@@ -141,6 +142,8 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
         say(f"{'Taking the weights of' if forecast.is_finished else 'Continuing from'} {checkpoint}.")
     with flag.listen():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if trainer.parts.stream is not None:
+        trainer.parts.stream.close()
     tell_ending(trainer)
     trainer.check_weights()
     publish_model(trainer, prepared.folder)
@@ -248,7 +251,7 @@ def tell_ending(trainer: TunesmithTrainer) -> None:
 def rows_line(prepared: Prepared) -> str:
     """Say what became of the rows; those that sampling left out were not dropped."""
     assert prepared.parts.data is not None
-    ledger, data = prepared.parts.data.ledger, prepared.config.data
+    ledger, data = prepared.parts.data.ledger_of_run, prepared.config.data
     rows, left_out = ledger.to_json(), ledger.num_left_out
     reason = "max_samples" if data.max_samples is not None else "num_samples or split"
     sampled = f"{left_out:,} left out by {reason}, " if left_out else ""
@@ -278,4 +281,4 @@ def _trained(steps: int, steps_before: int) -> str:
 def ledger_of(prepared: Prepared) -> Mapping[str, Any]:
     """Give the ledger of all rows."""
     assert prepared.parts.data is not None
-    return prepared.parts.data.ledger.to_json()
+    return prepared.parts.data.ledger_of_run.to_json()

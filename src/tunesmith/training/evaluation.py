@@ -23,11 +23,12 @@ _SILENT_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRules:
-    """What is reported: accuracy only where it was asked for, perplexity only of likelihoods."""
+    """What is reported: accuracy only where it was asked for, perplexity only of likelihoods, a single set by its name too."""
 
     objective: Objective
     with_accuracy: bool
     sum_over_ranks: SumOverRanks
+    reports_each_set: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ def evaluate_sets(
     score: Callable[[Batch], Scores],
     prefix: str = "eval",
 ) -> dict[str, float]:
-    """Evaluate each set and give the metrics by transformers' names: `eval_loss`, or `eval_<set>_loss` of several."""
+    """Evaluate each set and give the metrics by transformers' names: `eval_loss` of all, `eval_<set>_loss` of each."""
     began = time.monotonic()
     was_training = model.training
     model.eval()
@@ -57,7 +58,7 @@ def evaluate_sets(
         sums = {name: sum_set(batches, rules, score) for name, batches in sets.items()}
     model.train(was_training)
     metrics: dict[str, float] = {}
-    if len(sums) > 1:
+    if rules.reports_each_set or len(sums) > 1:
         for name, values in sums.items():
             metrics |= to_metrics(values, rules, f"{prefix}_{name}")
     together = add_up(list(sums.values()))
@@ -124,11 +125,16 @@ def to_metrics(sums: SetSums, rules: EvaluationRules, prefix: str) -> dict[str, 
 
 
 def metric_names(
-    objective: Objective | type[Objective], sets: Iterable[str], *, with_accuracy: bool, prefix: str = "eval"
+    objective: Objective | type[Objective],
+    sets: Iterable[str],
+    *,
+    with_accuracy: bool,
+    reports_each_set: bool = False,
+    prefix: str = "eval",
 ) -> set[str]:
     """Name the metrics by which a best checkpoint can be chosen, before anything was evaluated."""
     names = list(sets)
-    prefixes = [prefix, *(f"{prefix}_{name}" for name in names if len(names) > 1)]
+    prefixes = [prefix, *(f"{prefix}_{name}" for name in names if reports_each_set or len(names) > 1)]
     kinds = ["loss", *(["perplexity"] if objective.is_likelihood else [])]
     kinds += ["accuracy"] if with_accuracy else []
     return {f"{one}_{kind}" for one in prefixes for kind in kinds}

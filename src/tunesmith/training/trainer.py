@@ -21,7 +21,7 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.types import Batch, LayoutKind, Scores, TokenRow
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
@@ -41,6 +41,7 @@ from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
 from tunesmith.training.hf_compat import HookedTrainer
 from tunesmith.training.random_state import capture_random_state, restore_random_state
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
+from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.totals import Meter, Totals
 
 TRAINER_STATE = "trainer_state.json"
@@ -59,8 +60,8 @@ class TrainerParts:
     model: nn.Module
     tuner: Tuner
     objective: Objective
-    train: TokenStore | None
-    evals: Mapping[str, TokenStore]
+    train: TokenRows | None
+    evals: Mapping[str, TokenRows]
     plan: PlanRules
     layout: LayoutKind
     pad_id: int
@@ -68,6 +69,8 @@ class TrainerParts:
     write_side_files: Callable[[Path], None]
     compute_accuracy: bool = False
     reported_tokens: ReportedTokens = "no"
+    stream: StreamedBatches | None = None
+    reports_each_set: bool = False
 
 
 @dataclass(kw_only=True)
@@ -109,8 +112,10 @@ class TunesmithTrainer(HookedTrainer):
 
     # Data
 
-    def get_train_dataloader(self) -> DataLoader[TokenRow]:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Give the planned micro-batches of this rank."""
+        if self.parts.stream is not None:
+            return self.parts.stream.loader(layout=self.parts.layout, pad_id=self.parts.pad_id)
         assert self.parts.train is not None, "training needs training rows"
         batches = PlannedBatches(self.parts.train, self.parts.plan, rank=self.args.process_index)
         settings = LoaderSettings(
@@ -218,7 +223,12 @@ class TunesmithTrainer(HookedTrainer):
 
     def eval_metric_names(self) -> set[str]:
         """Name the metrics that evaluation reports."""
-        return metric_names(self.parts.objective, self.parts.evals, with_accuracy=self.parts.compute_accuracy)
+        return metric_names(
+            self.parts.objective,
+            self.parts.evals,
+            with_accuracy=self.parts.compute_accuracy,
+            reports_each_set=self.parts.reports_each_set,
+        )
 
     @property
     def _eval_rules(self) -> EvaluationRules:
@@ -226,9 +236,10 @@ class TunesmithTrainer(HookedTrainer):
             objective=self.parts.objective,
             with_accuracy=self.parts.compute_accuracy,
             sum_over_ranks=self.sum_over_ranks,
+            reports_each_set=self.parts.reports_each_set,
         )
 
-    def _eval_batches(self, store: TokenStore) -> Iterator[Batch]:
+    def _eval_batches(self, store: TokenRows) -> Iterator[Batch]:
         batch_rows = self.args.per_device_eval_batch_size
         rules = evaluation_rules(self.parts.plan, batch_rows=batch_rows, world_size=self.args.world_size)
         for rows in plan_in_order(store, rules, rank=self.args.process_index):
@@ -289,6 +300,7 @@ class TunesmithTrainer(HookedTrainer):
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
             "has_optimizer": not self.args.save_only_model,
+            "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
         random_states = self._random_states()
         if self.args.should_save:
@@ -345,6 +357,8 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
+        if self.parts.stream is not None:
+            self.parts.stream.restore(progress["stream"])
 
     def restore_optimizer(self, checkpoint: Path) -> None:
         """Load the states of optimizer, scheduler and gradient scaler."""
