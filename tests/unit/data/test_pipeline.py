@@ -58,7 +58,7 @@ def test_sets_are_mixed_sampled_and_kept_apart(prepare_data: Prepare, dataset_wr
     dataset_writer.write("one", rows(10))
     dataset_writer.write("two", rows(8), num_samples=5)
     dataset_writer.write("three", rows(3))
-    prepared = prepare_data(dataset="one,two", eval_dataset="three,one", max_samples=6)
+    prepared = prepare_data(dataset="one,two", eval_dataset="three,one", max_samples=6, eval_on_each_dataset=True)
     assert prepared.train is not None
     assert [prepared.train[index].source.dataset for index in range(11)] == ["one"] * 6 + ["two"] * 5
     assert {name: len(store) for name, store in prepared.evals.items()} == {"three": 3, "one": 6}
@@ -218,3 +218,42 @@ def test_unreadable_rows_are_refused_however_many(prepare_data: Prepare, dataset
     dataset_writer.write("bad", []).write_text("{oops\n{oops\n", encoding="utf-8")
     (problem,) = refused(prepare_data, dataset="bad")
     assert (problem.code, problem.where.num_rows) == ("data.json_malformed", 2)
+
+
+def test_what_was_prepared_is_found_again(prepare_data: Prepare, tiny_dataset: Path) -> None:
+    first = prepare_data(dataset="tiny", val_size=4, preprocessing_batch_size=5)
+    again = prepare_data(dataset="tiny", val_size=4, preprocessing_batch_size=5)
+    assert first.made is not None and again.made is not None and first.train is not None and again.train is not None
+    assert (first.made.num_made, first.made.num_rows) == (5, 24)
+    assert (again.made.num_made, again.made.num_reused) == (0, 5)
+    assert again.train.fingerprint == first.train.fingerprint
+    assert again.evals["eval"].fingerprint == first.evals["eval"].fingerprint
+    assert again.ledger.to_json() == first.ledger.to_json()
+
+
+def test_another_split_or_mix_prepares_nothing_anew(prepare_data: Prepare, tiny_dataset: Path) -> None:
+    prepare_data(dataset="tiny")
+    for keys in ({"val_size": 0.5}, {"val_size": 4, "seed": 7}, {"val_size": 4, "val_split_by": "random"}):
+        made = prepare_data(dataset="tiny", **keys).made
+        assert made is not None and made.num_made == 0
+    for keys in ({"cutoff_len": 100}, {"train_on_prompt": True}, {"overwrite_cache": True}):
+        made = prepare_data(dataset="tiny", **keys).made
+        assert made is not None and made.num_made == 1
+
+
+def test_data_is_prepared_where_the_user_says(prepare_data: Prepare, tiny_dataset: Path, tmp_path: Path) -> None:
+    prepared = prepare_data(dataset="tiny", tokenized_path=str(tmp_path / "mine"))
+    assert prepared.folder == tmp_path / "mine" and len(list((tmp_path / "mine").rglob("*.npy"))) == 1
+
+
+def test_a_row_in_training_and_evaluation_is_encoded_once(prepare_data: Prepare, tiny_dataset: Path) -> None:
+    prepared = prepare_data(dataset="tiny", eval_dataset="tiny")
+    assert prepared.made is not None and prepared.made.num_made == 1 and prepared.train is not None
+    assert prepared.evals["tiny"].lengths.tolist() == prepared.train.lengths.tolist()
+
+
+def test_a_column_that_only_late_rows_have_is_found(prepare_data: Prepare, dataset_writer: DatasetWriter) -> None:
+    late = [*rows(20), {**rows(1)[0], "persona": "Be brief."}]
+    dataset_writer.write("late", late, columns={"system": "persona"})
+    prepared = prepare_data(dataset="late", preprocessing_batch_size=4)
+    assert prepared.train is not None and len(prepared.train) == 21
