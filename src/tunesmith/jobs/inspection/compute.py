@@ -15,8 +15,8 @@ from tunesmith.data.store import TokenRows
 from tunesmith.jobs.inspection.counting import count_sources, ledger_lines, measure_lengths, measure_packing
 from tunesmith.jobs.inspection.facts import FoundProblem, Inspection, LedgerLine, SampleRow, ShownRow
 from tunesmith.jobs.inspection.judging import Judged, judge_rows
-from tunesmith.jobs.inspection.records import readings_of, record_texts
-from tunesmith.jobs.inspection.selection import ShowRequest, pick_rows, splits_of
+from tunesmith.jobs.inspection.records import count_records, readings_of, record_texts
+from tunesmith.jobs.inspection.selection import FINDING_ROWS, ShowRequest, pick_rows, splits_of
 from tunesmith.jobs.inspection.showing import line_of, show_row
 from tunesmith.jobs.inspection.token_text import TokenTexts
 from tunesmith.jobs.inspection.uncut import whole_rows
@@ -39,11 +39,11 @@ def inspect_rows(config: RunConfig, request: ShowRequest) -> Inspection:
         template=template.name if template is not None else None,
         cutoff_len=config.data.cutoff_len,
         formats={name: reading.format if reading is not None else None for name, reading in readings.items()},
-        rows_in=0,
-        rows_kept=0,
     )
     if judged.has_rows:
         found = _with_rows(found, judged, request, readings)
+    else:
+        found = replace(found, rows_in=count_records(config))
     return replace(found, findings=_findings(config, judged.problems, found))
 
 
@@ -69,7 +69,7 @@ def _with_rows(found: Inspection, judged: Judged, request: ShowRequest, readings
         sources=count_sources(data.ledger, splits, found.formats),
         ledger=ledger,
         shown=_shown(judged, request, ledger, readings),
-        not_shown=_not_shown(request, splits, ledger),
+        not_shown=_not_shown(request, splits, ledger, judged.problems),
     )
 
 
@@ -90,15 +90,23 @@ def _shown(
     return tuple(show_row(pick, texts, lines[pick.source], whole.get(pick.source)) for pick in picks)
 
 
-def _not_shown(request: ShowRequest, splits: Mapping[str, TokenRows], ledger: Sequence[LedgerLine]) -> dict[int, str]:
-    """Say of rows that were asked for and are not there what became of them."""
-    if not request.rows:
-        return {}
-    there = {rows.source(index).row for rows in splits.values() for index in range(len(rows))}
-    reasons = {row: line.text for line in ledger if line.outcome == "dropped" for row in line.rows}
-    known = {row: f"dropped: {reason}" for row, reason in reasons.items()}
-    absent = "no row begins with this record"
-    return {row: known.get(row, absent) for row in request.rows if row not in there}
+def _not_shown(
+    request: ShowRequest, splits: Mapping[str, TokenRows], ledger: Sequence[LedgerLine], problems: Sequence[Problem]
+) -> dict[str, str]:
+    """Say of rows and findings that were asked for and are not there why not."""
+    why: dict[str, str] = {}
+    wanted = set(request.rows)
+    named = [problem.where.rows or () for problem in problems if problem.code == request.finding]
+    if request.finding is not None and not named:
+        why[f"finding {request.finding}"] = "there is no such finding"
+    wanted.update(row for rows in named for row in rows[:FINDING_ROWS])
+    if wanted:
+        there = {rows.source(index).row for rows in splits.values() for index in range(len(rows))}
+        dropped = {row: line.text for line in ledger if line.outcome == "dropped" for row in line.rows}
+        for row in sorted(wanted - there):
+            reason = dropped.get(row)
+            why[f"row {row}"] = f"dropped: {reason}" if reason is not None else "no row begins with this record"
+    return why
 
 
 def _findings(config: RunConfig, problems: Sequence[Problem], found: Inspection) -> tuple[FoundProblem, ...]:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts over all rows: lengths, packing, tokens of each data set, the ledger's lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,15 @@ def measure_lengths(lengths: IntArray) -> Lengths | None:
     """Give the histogram and quantiles of lengths; None without rows."""
     if not len(lengths):
         return None
-    longest = int(lengths.max(initial=1))
-    width = _round_width(-(-longest // _MAX_BINS))
-    edges = list(range(0, longest // width * width + width + 1, width))
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    width = _round_width(-(-(longest - shortest + 1) // _MAX_BINS))
+    edges = list(range(shortest // width * width, longest // width * width + width + 1, width))
     counts, _ = np.histogram(lengths, bins=edges)
     ordered = np.sort(lengths)
     return Lengths(
         edges=tuple(edges),
         counts=tuple(counts.tolist()),
-        shortest=int(ordered[0]),
+        shortest=shortest,
         median=int(ordered[(len(ordered) - 1) // 2]),
         percentile_95=int(ordered[max(-(-len(ordered) * 95 // 100) - 1, 0)]),
         longest=longest,
@@ -88,13 +88,13 @@ def count_sources(
     ledger: Ledger, splits: Mapping[str, TokenRows], formats: Mapping[str, str | None]
 ) -> tuple[SourceCount, ...]:
     """Count rows and tokens of each data set on each side of the split."""
-    tokens = {
-        (side, dataset): counts
-        for name, rows in splits.items()
-        for side in ["train" if name == "train" else "eval"]
-        for dataset, counts in _tokens_of(rows).items()
-    }
-    return tuple(_source(entry, tokens, formats) for entry in ledger.to_json()["datasets"])
+    entries = ledger.to_json()["datasets"]
+    tokens: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, rows in splits.items():
+        side = "train" if name == "train" else "eval"
+        known = [entry["dataset"] for entry in entries if entry["split"] == side and name in (side, entry["dataset"])]
+        tokens.update({(side, dataset): counts for dataset, counts in _tokens_of(rows, known).items()})
+    return tuple(_source(entry, tokens, formats) for entry in entries)
 
 
 def _source(
@@ -113,8 +113,10 @@ def _source(
     )
 
 
-def _tokens_of(rows: TokenRows) -> dict[str, tuple[int, int]]:
-    """Count tokens and trained tokens of the rows of each data set."""
+def _tokens_of(rows: TokenRows, known: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Count tokens and trained tokens of the rows of each data set; rows of one set need no look at each."""
+    if len(known) == 1:
+        return {known[0]: (int(rows.lengths.sum()), int(rows.num_supervised.sum()))}
     names: dict[str, int] = {}
     owner: npt.NDArray[np.int32] = np.fromiter(
         (names.setdefault(rows.source(index).dataset, len(names)) for index in range(len(rows))),

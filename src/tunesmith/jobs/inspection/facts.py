@@ -143,9 +143,9 @@ class FoundProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """Everything that was found; counts of tokens are None where no row could be tokenised.
+    """Everything that was found; counts are None where they are not known.
 
-    `formats` maps data sets to how they are read; `not_shown` says of rows that were asked for why they are not there.
+    `formats` maps data sets to how they are read; `not_shown` says of what was asked for why it is not there.
     """
 
     stage: str
@@ -154,8 +154,8 @@ class Inspection:
     template: str | None
     cutoff_len: int
     formats: Mapping[str, str | None]
-    rows_in: int
-    rows_kept: int
+    rows_in: int | None = None
+    rows_kept: int | None = None
     num_token_rows: int | None = None
     tokens: int | None = None
     supervised_tokens: int | None = None
@@ -166,7 +166,7 @@ class Inspection:
     ledger: tuple[LedgerLine, ...] = ()
     findings: tuple[FoundProblem, ...] = ()
     shown: tuple[ShownRow, ...] = ()
-    not_shown: Mapping[int, str] = field(default_factory=dict)
+    not_shown: Mapping[str, str] = field(default_factory=dict)
 
     def short(self, name: str) -> str:
         """Give the end of a path that tells it from the others; names of data sets that are no paths stay."""

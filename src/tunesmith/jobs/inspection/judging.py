@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of a run and what the preflight's rules say of them, without weights; broken rows do not hide the others."""
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from tunesmith.templates.tokenizer import load_tokenizer
 
 # What rules about rows may need: no model, no optimizer steps.
 _ROW_NEEDS = frozenset({"training", "tokenizer", "template", "probe", "data"})
+# About when rows are evaluated, not about the rows.
+_ABOUT_SCHEDULE = frozenset({"check.evaluation_rows_unused"})
+# Rules about trained tokens, and the kinds of rows that have none.
+_ABOUT_TARGETS = frozenset({"check.supervised_little", "check.stop_token_untrained", "check.answer_empty"})
+_WITHOUT_TARGETS = frozenset({"prompt", "labelled", "contrast"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +44,17 @@ def judge_rows(config: RunConfig) -> Judged:
     folder = _find_folder(config)
     parts = Parts(folder=folder, tokenizer=load_tokenizer(folder))
     strict = CheckContext(config, parts)
-    asked = [one for _, one in rules.items() if _is_about_rows(one, has_model=_is_model(folder))]
+    left_out = _ABOUT_SCHEDULE | (_ABOUT_TARGETS if strict.row_kind in _WITHOUT_TARGETS else set())
+    allowed = _ROW_NEEDS | ({"model"} if _is_model(folder) else set())
+    asked = [one for code, one in rules.items() if code not in left_out and _is_about_rows(one, allowed)]
     problems = _ask(strict, asked)
-    if strict.has("data"):
+    if strict.has("data") or not strict.is_template_sound:
         return Judged(context=strict, problems=_ordered([*strict.problems, *problems]))
     lenient = CheckContext(lenient_config(config), strict.parts)
-    more = _ask(lenient, asked) if strict.is_template_sound and lenient.has("data") else []
-    context = lenient if lenient.has("data") else strict
-    return Judged(context=context, problems=_ordered([*strict.problems, *problems, *more]))
+    if not lenient.has("data"):
+        return Judged(context=strict, problems=_ordered([*strict.problems, *problems]))
+    context = CheckContext(config, lenient.parts)  # The rules see the user's own limits.
+    return Judged(context=context, problems=_ordered([*strict.problems, *_ask(context, asked)]))
 
 
 def lenient_config(config: RunConfig) -> RunConfig:
@@ -74,9 +83,8 @@ def _is_model(folder: Path) -> bool:
     return True
 
 
-def _is_about_rows(one: Rule, *, has_model: bool) -> bool:
+def _is_about_rows(one: Rule, allowed: Set[str]) -> bool:
     needs = set(one.needs)
-    allowed = _ROW_NEEDS | ({"model"} if has_model else set())
     return bool(needs & {"template", "probe", "data"}) and needs <= allowed
 
 

@@ -70,8 +70,8 @@ def _head(found: Inspection) -> str:
 
 
 def _figures(found: Inspection) -> Iterator[str]:
-    if found.tokens is None or found.supervised_tokens is None:
-        yield _figure("none", "rows could be tokenised")
+    if found.tokens is None or found.supervised_tokens is None or found.rows_in is None or found.rows_kept is None:
+        yield _figure("none", f"of {'some' if found.rows_in is None else f'{found.rows_in:,}'} rows could be tokenised")
         return
     yield _figure(f"{found.rows_kept:,}", f"rows used of {found.rows_in:,}", _share(found.rows_kept, found.rows_in))
     yield _figure(f"{found.tokens:,}", "tokens")
@@ -174,7 +174,7 @@ def _rows(found: Inspection) -> str:
     shown = [
         _row(row, found.short(row.source.file), is_open=number < _MOST_OPEN) for number, row in enumerate(found.shown)
     ]
-    missing = [f'<p class="soft">Row {row} is not shown: {_text(why)}</p>' for row, why in found.not_shown.items()]
+    missing = [f'<p class="soft">{_text(f"{name} is not shown: {why}")}</p>' for name, why in found.not_shown.items()]
     return legend + "".join([*shown, *missing])
 
 

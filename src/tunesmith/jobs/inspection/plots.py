@@ -14,15 +14,12 @@ _LEFT, _BOTTOM, _TOP = 46, 30, 22
 def length_plot(lengths: Lengths, cutoff: int | None = None) -> str:
     """Draw a histogram of lengths, with the limit where it is near the rows."""
     room, top = _WIDTH - _LEFT - 10, max(lengths.counts)
-    is_near = cutoff is not None and cutoff <= 1.25 * lengths.edges[-1]
-    end = max(lengths.edges[-1], cutoff if cutoff is not None and is_near else 0)
-
-    def at(tokens: float) -> float:
-        return _LEFT + room * tokens / end
-
-    marks = [*_value_axis(top), *_bars(lengths, at(1) - at(0), top), *_token_axis(lengths.edges, at(1) - at(0))]
+    is_near = cutoff is not None and lengths.edges[0] <= cutoff <= 1.25 * lengths.edges[-1]
+    start, end = lengths.edges[0], max(lengths.edges[-1], cutoff if cutoff is not None and is_near else 0)
+    scale = room / (end - start)
+    marks = [*_value_axis(top), *_bars(lengths, scale, top), *_token_axis(lengths.edges, scale)]
     if cutoff is not None and is_near:
-        marks.append(_limit(at(cutoff), cutoff))
+        marks.append(_limit(_LEFT + (cutoff - start) * scale, cutoff))
     label = f"Rows by length: from {lengths.shortest} to {lengths.longest} tokens, median {lengths.median}"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="100%" role="img" aria-label="{escape(label)}">'
@@ -35,8 +32,9 @@ def _bars(lengths: Lengths, scale: float, top: int) -> Iterator[str]:
         if not count:
             continue
         height = max(_rise(count, top), 1.5)
+        x, y = _LEFT + (low - lengths.edges[0]) * scale, _HEIGHT - _BOTTOM - height
         yield (
-            f'<rect class="bar" x="{_LEFT + low * scale:.1f}" y="{_HEIGHT - _BOTTOM - height:.1f}" '
+            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" '
             f'width="{max((high - low) * scale - 1.5, 1):.1f}" height="{height:.1f}" rx="1.5">'
             f"<title>{low:,} to {high - 1:,} tokens: {count:,} rows</title></rect>"
         )
@@ -56,7 +54,9 @@ def _value_axis(top: int) -> Iterator[str]:
 def _token_axis(edges: Sequence[int], scale: float) -> Iterator[str]:
     step = -(-len(edges) // 8)
     for edge in edges[::step]:
-        yield (f'<text x="{_LEFT + edge * scale:.1f}" y="{_HEIGHT - 12}" text-anchor="middle">{edge:,}</text>')
+        yield (
+            f'<text x="{_LEFT + (edge - edges[0]) * scale:.1f}" y="{_HEIGHT - 12}" text-anchor="middle">{edge:,}</text>'
+        )
 
 
 def _limit(x: float, cutoff: int) -> str:

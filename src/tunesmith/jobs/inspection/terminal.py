@@ -86,8 +86,9 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "stage", f"{found.stage} ({found.row_kind} rows) · cutoff_len {found.cutoff_len}"
     formats = ", ".join(f"{found.short(name)}: {kind or 'not recognised'}" for name, kind in found.formats.items())
     yield "format", formats or "-"
-    if found.tokens is None or found.supervised_tokens is None:
-        yield "rows", "none could be tokenised; the findings say why"
+    if found.tokens is None or found.supervised_tokens is None or found.rows_in is None or found.rows_kept is None:
+        read = "" if found.rows_in is None else f"{found.rows_in:,} read, "
+        yield "rows", f"{read}none could be tokenised; the findings say why"
         return
     yield "rows", f"{found.rows_in:,} read, {found.rows_kept:,} used, {found.rows_in - found.rows_kept:,} dropped"
     share = f" ({found.supervised_share:.1%})" if found.supervised_share is not None else ""
@@ -109,7 +110,8 @@ def _histogram(lengths: Lengths, cutoff: int, width: int) -> RenderableType:
     for low, high, count in zip(lengths.edges, lengths.edges[1:], lengths.counts, strict=False):
         bar = "█" * max(round(count / most * room), 1 if count else 0)
         mark = " ─ cutoff_len" if low <= cutoff < high else ""
-        grid.add_row(f"{low:,} – {high - 1:,}", f"{count:,}", Text(bar, style="blue") + Text(mark, style="dim"))
+        span = f"{low:,} – {high - 1:,}" if high - low > 1 else f"{low:,}"
+        grid.add_row(span, f"{count:,}", Text(bar, style="blue") + Text(mark, style="dim"))
     figures = (
         f"shortest {lengths.shortest:,} · median {lengths.median:,} · 95 % up to {lengths.percentile_95:,} · "
         f"longest {lengths.longest:,}"
@@ -131,8 +133,9 @@ def _sources(found: Inspection) -> RenderableType:
 def _ledger(found: Inspection) -> RenderableType:
     table = _table("outcome", "rows", "why")
     for line in found.ledger:
-        why = f"{line.reason}: {line.text} (rows {_row_list(line.rows, line.count)} of {found.short(line.file)})"
-        table.add_row("left out" if line.reason == "not_sampled" else line.outcome, f"{line.count:,}", visible(why))
+        rows = f"{'row' if line.count == 1 else 'rows'} {_row_list(line.rows, line.count)} of {found.short(line.file)}"
+        outcome = "left out" if line.reason == "not_sampled" else line.outcome
+        table.add_row(outcome, f"{line.count:,}", visible(f"{line.reason}: {line.text} ({rows})"))
     return table
 
 
@@ -163,7 +166,8 @@ def _finding(found: FoundProblem, whole: Inspection) -> RenderableType:
 
 
 def _place(where: Where, found: Inspection) -> str:
-    rows = f"rows {_row_list(where.rows, where.num_rows or len(where.rows))}" if where.rows else ""
+    plural = "s" if where.rows and len(where.rows) > 1 else ""
+    rows = f"row{plural} {_row_list(where.rows, where.num_rows or len(where.rows))}" if where.rows else ""
     return " of ".join(part for part in (rows, found.short(where.file) if where.file else "") if part)
 
 
@@ -175,8 +179,8 @@ def _rows(found: Inspection, screen: Screen) -> Iterator[RenderableType]:
     yield _legend(screen)
     for row in found.shown:
         yield _row(row, found.short(row.source.file), screen)
-    for number, why in found.not_shown.items():
-        yield Text(f"\nrow {number} is not shown: {why}", style="dim")
+    for name, why in found.not_shown.items():
+        yield Text(f"\n{name} is not shown: {visible(why)}", style="dim")
 
 
 def _legend(screen: Screen) -> Text:
@@ -220,5 +224,6 @@ def _runs(runs: Iterable[TokenRun], screen: Screen) -> Text:
         style = f"{_STYLES[state]} {_SPECIAL}" if run.is_special else _STYLES[state]
         shown.append(shortened(visible(run.text), _MAX_RUN).replace("\n", f"{LINE_BREAK}\n"), style=style.strip())
     shown.append("" if screen.has_colours else _MARKS[state][1])
-    shown.right_crop(1 if shown.plain.endswith("\n") else 0)
+    if shown.plain.endswith("\n"):
+        shown.right_crop(1)
     return shown

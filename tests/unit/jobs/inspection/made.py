@@ -109,6 +109,6 @@ def made_inspection(**changes: Any) -> Inspection:
             FoundProblem(problem=repeated, share=0.3),
         ),
         shown=(made_row(), made_pair()),
-        not_shown={7: "dropped: broken"},
+        not_shown={"row 7": "dropped: broken"},
     )  # fmt: skip
     return replace(found, **changes)
