@@ -49,7 +49,7 @@ class Rule:
             return []
         longest_first = sorted(self.keywords, key=lambda words: (-len(words), words))
         matches = list(re.finditer("|".join(map(re.escape, longest_first)), answer))
-        ends = [match.start() for match in matches[1:]] + [len(answer)]
+        ends = [*(match.start() for match in matches), len(answer)][1:]
         factors: list[Factor] = []
         for match, end in zip(matches, ends, strict=True):
             own, behind = self.keywords[match.group()]
