@@ -7,6 +7,7 @@ It knows the sizes of the sets and nothing of what is in them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,16 @@ from tunesmith.core.errors import refusal
 
 Positions = npt.NDArray[np.int64]
 MixStrategy = Literal["concat", "interleave_under", "interleave_over", "interleave_once"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixRules:
+    """How several data sets become one order; `weights` are shares of any sum, None lets the sets take turns."""
+
+    strategy: MixStrategy = "concat"
+    weights: tuple[float, ...] | None = None
+    seed: int = 0
+
 
 # Sets drawn at a time; the draws are the same whatever the number.
 _DRAWS = 100_000

@@ -23,6 +23,7 @@ from tunesmith.data.encoders.base import EncodeRules
 from tunesmith.data.examples import read_rows
 from tunesmith.data.joined import JoinedTexts
 from tunesmith.data.ledger import NOT_SAMPLED, FileRows, Ledger
+from tunesmith.data.mixing import MixRules
 from tunesmith.data.near_duplicates import near_duplicate_clusters, row_signatures
 from tunesmith.data.opening import OpenSet, absent_columns, data_seed, open_sets
 from tunesmith.data.preparation.accounts import Complaints, enter_block
@@ -30,7 +31,7 @@ from tunesmith.data.preparation.encoding import BlockFacts, bad_groups
 from tunesmith.data.preparation.engine import Made, make_shards
 from tunesmith.data.preparation.keys import block_key, rules_key
 from tunesmith.data.preparation.place import engine_rules, keep_small
-from tunesmith.data.preparation.selection import Index, MixRules, SetRows, hold_out, select, select_plain, whole_records
+from tunesmith.data.preparation.selection import Index, SetRows, hold_out, select, select_plain, whole_records
 from tunesmith.data.preparation.sharded import PlacedShard, ShardedStore
 from tunesmith.data.preparation.shards import read_facts, shard_path
 from tunesmith.data.preparation.workers import Task, Workshop

@@ -19,13 +19,13 @@ from tunesmith.data.blocks import cut_blocks, read_block
 from tunesmith.data.encoders.base import EncodeRules
 from tunesmith.data.groups import Index, grouping_answers
 from tunesmith.data.ledger import Ledger
+from tunesmith.data.mixing import MixRules
 from tunesmith.data.opening import data_seed
 from tunesmith.data.recognition import SAMPLE_ROWS, Reading, choose_reading
 from tunesmith.data.sets import DataSet, find_sets
 from tunesmith.data.sources.base import Record
 from tunesmith.data.store import RowsView, TokenRows
 from tunesmith.data.stream import HEAD_ROWS, TrainStream
-from tunesmith.data.stream_order import MixRules
 from tunesmith.data.stream_parts import Hashes, HeldOut, PartReader, StreamPart, StreamRecipe
 from tunesmith.data.stream_windows import WindowRules, WindowStart
 

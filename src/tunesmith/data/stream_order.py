@@ -6,22 +6,12 @@ It knows sets only as numbers; who reads them says when one has ended.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.data.mixing import MixStrategy, shares_of
+from tunesmith.data.mixing import MixRules, shares_of
 
 _DRAWS = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixRules:
-    """How the sets of a stream are mixed."""
-
-    strategy: MixStrategy = "concat"
-    weights: tuple[float, ...] | None = None
-    seed: int = 0
 
 
 class Mixer:

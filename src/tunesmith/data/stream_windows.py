@@ -13,9 +13,10 @@ import numpy as np
 
 from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
 from tunesmith.data.blocks import Block, Place, Position, cut_blocks, read_block
+from tunesmith.data.mixing import MixRules
 from tunesmith.data.sets import DataSet
 from tunesmith.data.sources.base import Fault, Record
-from tunesmith.data.stream_order import Mixer, MixRules
+from tunesmith.data.stream_order import Mixer
 
 
 @dataclass(frozen=True, kw_only=True)

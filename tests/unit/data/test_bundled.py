@@ -16,7 +16,7 @@ from scripts.make_data.files import WORDS, make_all
 from tunesmith.core.types import RowKind
 from tunesmith.data.examples import read_set
 from tunesmith.data.sets import find_sets
-from tunesmith.data.split import prompt_key
+from tunesmith.data.traits import compute_traits
 from tunesmith.templates.base import ChatTemplate
 
 SETS: list[tuple[str, RowKind, int]] = [
@@ -48,7 +48,7 @@ def test_every_set_loads(repository: Path, name: str, kind: RowKind, num_rows: i
     (data_set,) = find_sets([name], str(repository / "data"), key="dataset")
     read = read_set(data_set, kind=kind, seed=0)
     assert (len(read.examples), read.bad_rows, read.problems) == (num_rows, (), ())
-    assert len({prompt_key(example) for example in read.examples}) == num_rows
+    assert len(set(compute_traits(read.examples)["prompt"].tolist())) == num_rows
 
 
 def test_all_sets_are_tested(repository: Path) -> None:

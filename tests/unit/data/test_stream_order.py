@@ -5,8 +5,8 @@
 import pytest
 
 from tunesmith.core.errors import TunesmithError
-from tunesmith.data.mixing import MixStrategy, mix_sets
-from tunesmith.data.stream_order import Mixer, MixRules
+from tunesmith.data.mixing import MixRules, MixStrategy, mix_sets
+from tunesmith.data.stream_order import Mixer
 
 
 def epoch_of(sizes: list[int], rules: MixRules, window_size: int = 5) -> list[int]:

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core.errors import TunesmithError
+from tunesmith.data.mixing import MixRules
 from tunesmith.data.sets import DataSet
-from tunesmith.data.stream_order import MixRules
 from tunesmith.data.stream_windows import Window, WindowRules, WindowStart, read_windows
 
 

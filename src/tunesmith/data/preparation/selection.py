@@ -14,21 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tunesmith.data.mixing import MixStrategy, mix_sets
+from tunesmith.data.mixing import MixRules, mix_sets
 from tunesmith.data.preparation.sharded import ShardedStore
 from tunesmith.data.sampling import Chosen
 from tunesmith.data.split import Split, SplitBy, SplitKeys, split_rows
 
 Index = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixRules:
-    """How several training sets become one order."""
-
-    strategy: MixStrategy = "concat"
-    weights: tuple[float, ...] | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.unit.data.preparation.words import open_texts, tasks_of, workshop, write_texts
+from tunesmith.data.mixing import MixRules
 from tunesmith.data.preparation.engine import EngineRules, make_shards
-from tunesmith.data.preparation.selection import MixRules, SetRows, hold_out, select, select_plain, whole_records
+from tunesmith.data.preparation.selection import SetRows, hold_out, select, select_plain, whole_records
 from tunesmith.data.preparation.sharded import PlacedShard, ShardedStore
 from tunesmith.data.sampling import Chosen
 
