@@ -99,7 +99,7 @@ def test_tool_calls_are_inside_the_span(templates: dict[str, JinjaTemplate], ass
         assert "It is 21 C." in answer and "temp" not in answer, (file, answer)
         assert "system" not in call and "user" not in call.replace("<|user|>", ""), (file, call)
         reached += 1
-    assert reached == 49
+    assert reached == 52
 
 
 def supervised(rendered: Rendered, template: JinjaTemplate) -> list[str]:
