@@ -164,7 +164,7 @@ def _questions(sight: Sight) -> Layout | None:
     prompt = sight.name("prompt")
     if prompt is None:
         return None
-    response = sight.name("response")
+    response = _response_of(sight, prompt)
     names = {**sight.extras(), "prompt": prompt}
     if prompt == "input" and "query" not in sight.given:
         names["query"] = None
@@ -172,11 +172,19 @@ def _questions(sight: Sight) -> Layout | None:
         names |= {**sight.named("chosen", "rejected"), "response": None}
         compared = _columns(prompt, names.get("chosen"), names.get("rejected"))
         return Layout(format="alpaca", reason=compared, names=names, ranking=True)
-    names |= {"response": response} if response is not None else {}
+    names |= {"response": response} if response is not None or sight.kind == "text" else {}
     if prompt == "query" or any(name in sight.present for name in _SWIFT_COLUMNS):
         names |= {"query": "input"} if prompt != "input" and "input" in sight.present else {}
         return Layout(format="swift", reason=_columns(prompt, response), names=names)
     return Layout(format="alpaca", reason=_columns(prompt, response), names=names)
+
+
+def _response_of(sight: Sight, prompt: str) -> str | None:
+    """Find the column of answers; a prompt that is described alone, for a stage that learns texts, has none."""
+    if sight.kind == "text" and "response" not in sight.given and "prompt" in sight.given:
+        return None
+    response = sight.name("response")
+    return None if response == prompt else response
 
 
 def _text(sight: Sight) -> Layout | None:

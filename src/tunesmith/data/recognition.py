@@ -77,7 +77,10 @@ def columns_of(data_set: DataSet, name: str, **recognised: str | None) -> Column
 
 
 def _columns(data_set: DataSet, layout: Layout) -> Columns:
-    names = {**DEFAULT_COLUMNS, **_FORMAT_COLUMNS.get(layout.format, {}), **layout.names, **data_set.columns}
+    usual = {**DEFAULT_COLUMNS, **_FORMAT_COLUMNS.get(layout.format, {}), **layout.names}
+    # A column that the description gives to one key is no longer what another key means by default.
+    taken = set(data_set.columns.values())
+    names = {**{key: None if name in taken else name for key, name in usual.items()}, **data_set.columns}
     tags = {**DEFAULT_TAGS, **_FORMAT_TAGS.get(layout.format, {}), **layout.tags, **data_set.tags}
     return Columns(names=names, tags=tags, ranking=data_set.ranking or layout.ranking)
 

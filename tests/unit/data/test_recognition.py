@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Formats are recognised from columns, named formats are taken as named, and real files read by their natural one."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from tunesmith.core.errors import Problem
-from tunesmith.core.types import RowKind
+from tunesmith.core.report import collected_warnings
+from tunesmith.core.types import RowKind, RowRef
 from tunesmith.data.examples import read_set
+from tunesmith.data.formats.base import Row, formats
 from tunesmith.data.recognition import Reading, choose_reading
+from tunesmith.data.set_entry import check_entry, entry_source
 from tunesmith.data.sets import DataSet, find_sets
 
 
@@ -102,6 +106,39 @@ def test_solutions_that_are_not_read_are_named() -> None:
         DataSet(name="d", files=(Path("d.json"),)), [{"question": "a", "m": judged, "n": judged}], kind="feedback"
     )
     assert isinstance(reading, Reading) and "not read: 'n'" in str(reading.decision)
+
+
+def test_a_column_that_is_given_to_one_key_serves_no_other() -> None:
+    row = {"input": "a", "target": "b", "completion": "c"}
+    names = choose(row, columns={"prompt": "input", "response": "target"}).columns.names
+    assert (names["prompt"], names["query"], names["response"]) == ("input", None, "target")
+    named = choose(row, formatting="alpaca", columns={"prompt": "input"}).columns.names
+    assert (named["query"], named["response"]) == (None, "output")
+    alone = choose({"completion": "c"}, columns={"prompt": "completion"})
+    assert read_alone(alone) == ("prompt", "c")
+
+
+def read_alone(reading: Reading) -> tuple[str, str]:
+    row = Row(source=RowRef(dataset="d", file="f", row=0), values={"completion": "c"})
+    example = formats.get(reading.format)(row, reading.columns)
+    assert example.conversation is not None
+    return example.kind, example.conversation.messages[-1].content
+
+
+def test_texts_described_as_prompts_have_no_answers() -> None:
+    data_set = DataSet(name="d", files=(Path("d.json"),), columns={"prompt": "content"})
+    reading = choose_reading(data_set, [{"content": "a", "output": "b"}], kind="text")
+    assert isinstance(reading, Reading) and reading.columns.names["response"] is None
+
+
+def test_all_of_llamafactorys_own_descriptions_are_read(assets: Path) -> None:
+    path = assets / "configs/llamafactory/data/dataset_info.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    assert len(entries) == 104
+    for name, entry in entries.items():
+        check_entry(name, entry, path.as_posix())
+        entry_source(entry, prefers_modelscope=False)
+    assert not collected_warnings()
 
 
 def test_a_prompt_that_is_named_rules_out_other_layouts() -> None:
