@@ -44,7 +44,8 @@ def mix_sets(
         return np.arange(sum(sizes), dtype=np.int64)
     drawn = _in_turns(sizes, strategy) if weights is None else _by_weight(sizes, strategy, weights, seed)
     starts = np.cumsum([0, *sizes[:-1]])
-    return _rows_of(drawn, sizes) + starts[drawn]
+    positions: Positions = _rows_of(drawn, sizes) + starts[drawn]
+    return positions
 
 
 def shares_of(weights: Sequence[float], num_sets: int) -> npt.NDArray[np.float64]:
@@ -113,7 +114,8 @@ def _end_of(drawn: Positions, sizes: Sequence[int], strategy: MixStrategy) -> in
 
 def _rows_of(drawn: Positions, sizes: Sequence[int]) -> Positions:
     """Count through the rows of each set as it is drawn; a set that has ended begins anew."""
-    return _occurrence(drawn, len(sizes)) % np.maximum(np.asarray(sizes), 1)[drawn]
+    rows: Positions = _occurrence(drawn, len(sizes)) % np.maximum(np.asarray(sizes), 1)[drawn]
+    return rows
 
 
 def _occurrence(drawn: Positions, num_sets: int) -> Positions:

@@ -31,7 +31,7 @@ def test_the_order_is_that_of_the_datasets_library(strategy: MixStrategy, weight
         parts,
         probabilities=weights,
         seed=11,
-        stopping_strategy=STRATEGIES[strategy],  # type: ignore[arg-type]
+        stopping_strategy=STRATEGIES[strategy],
     )
     assert mix_sets(sizes, strategy=strategy, weights=weights, seed=11).tolist() == list(expected["row"])
 
