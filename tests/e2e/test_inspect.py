@@ -97,6 +97,7 @@ def test_what_is_cut_is_shown_where_it_was(smollm2: Path, tmp_path: Path) -> Non
 
 
 def test_broken_rows_do_not_hide_the_others(smollm2: Path, tmp_path: Path) -> None:
+    changes: dict[int, dict[str, Any]]
     changes = {2: {"instruction": "A", "output": 5}, 6: {"instruction": "B"}, 9: {"instruction": "C", "output": ""}}
     with pytest.raises(TunesmithError) as caught:
         inspect(smollm2, write_sums(tmp_path / "sums.jsonl", changes), {"rows": (2, 3)})

@@ -14,7 +14,7 @@ from tunesmith.data.recognition import Reading
 from tunesmith.data.store import TokenRows
 from tunesmith.jobs.inspection.counting import count_sources, ledger_lines, measure_lengths, measure_packing
 from tunesmith.jobs.inspection.facts import FoundProblem, Inspection, LedgerLine, SampleRow, ShownRow
-from tunesmith.jobs.inspection.judging import Judged, judge_rows
+from tunesmith.jobs.inspection.judging import Judged, Raised, judge_rows
 from tunesmith.jobs.inspection.records import count_records, readings_of, record_texts
 from tunesmith.jobs.inspection.selection import FINDING_ROWS, ShowRequest, pick_rows, splits_of
 from tunesmith.jobs.inspection.showing import line_of, show_row
@@ -44,7 +44,7 @@ def inspect_rows(config: RunConfig, request: ShowRequest) -> Inspection:
         found = _with_rows(found, judged, request, readings)
     else:
         found = replace(found, rows_in=count_records(config))
-    return replace(found, findings=_findings(config, judged.problems, found))
+    return replace(found, findings=_findings(config, judged, found))
 
 
 def _with_rows(found: Inspection, judged: Judged, request: ShowRequest, readings: Readings) -> Inspection:
@@ -109,25 +109,29 @@ def _not_shown(
     return why
 
 
-def _findings(config: RunConfig, problems: Sequence[Problem], found: Inspection) -> tuple[FoundProblem, ...]:
+def _findings(config: RunConfig, judged: Judged, found: Inspection) -> tuple[FoundProblem, ...]:
     """Add to each problem its share of the rows of its data set, and some of the records that it names."""
     sizes: dict[str | None, int] = {}
     for source in found.sources:
         sizes[source.dataset] = sizes.get(source.dataset, 0) + source.rows_in
-    places = [(problem.where.file, row) for problem in problems for row in _sampled(problem)]
+    places = [(problem.where.file, row) for problem in judged.problems for row in _sampled(problem)]
     texts = record_texts(config, [(file, row) for file, row in places if file is not None])
-    return tuple(_found(problem, sizes.get(problem.where.dataset), texts) for problem in problems)
+    return tuple(_found(one, sizes.get(one.problem.where.dataset), texts) for one in judged.raised)
 
 
 def _sampled(problem: Problem) -> tuple[int, ...]:
     return (problem.where.rows or ())[:_SAMPLES]
 
 
-def _found(problem: Problem, size: int | None, texts: Mapping[tuple[str, int], str]) -> FoundProblem:
+def _found(raised: Raised, size: int | None, texts: Mapping[tuple[str, int], str]) -> FoundProblem:
+    problem, judgement = raised.problem, raised.judgement
     file, count = problem.where.file, problem.where.num_rows
     samples = [(row, texts.get((file, row))) for row in _sampled(problem)] if file is not None else []
+    share = count / size if size and count is not None else None
     return FoundProblem(
         problem=problem,
-        share=count / size if size and count is not None else None,
+        count=count if judgement is None else judgement.count,
+        share=share if judgement is None else judgement.share,
         samples=tuple(SampleRow(file=file or "", row=row, text=text) for row, text in samples if text is not None),
+        quotes=() if judgement is None else judgement.quotes,
     )

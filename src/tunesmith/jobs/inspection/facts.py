@@ -119,11 +119,13 @@ class SampleRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundProblem:
-    """A refusal or warning about the data; `share` is that of the rows of its data set, `samples` are some rows."""
+    """A refusal or warning about the data: how many rows, their share, some records, and what the rule quotes."""
 
     problem: Problem
+    count: int | None = None
     share: float | None = None
     samples: tuple[SampleRow, ...] = ()
+    quotes: tuple[str, ...] = ()
 
     @property
     def severity(self) -> Severity:
@@ -135,9 +137,10 @@ class FoundProblem:
         return {
             **self.problem.to_json(),
             "severity": self.severity,
-            "count": self.problem.where.num_rows,
+            "count": self.count,
             "share": self.share,
             "samples": [asdict(sample) for sample in self.samples],
+            "quotes": list(self.quotes),
         }
 
 

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of a run and what the preflight's rules say of them, without weights; broken rows do not hide the others."""
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunesmith.checks.context import CheckContext, Parts
+from tunesmith.checks.judgement import Judgement
 from tunesmith.checks.preflight import Phase, phase_of
 from tunesmith.checks.rule import Rule, rules
 from tunesmith.config.resolve import KeyOrigin
@@ -27,16 +28,29 @@ _WITHOUT_TARGETS = frozenset({"prompt", "labelled", "contrast"})
 
 
 @dataclass(frozen=True, kw_only=True)
+class Raised:
+    """A problem, and what a rule of judgement counted and quoted."""
+
+    problem: Problem
+    judgement: Judgement | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judged:
     """A run's parts as far as they could be had, and every problem of its rows and template, refusals first."""
 
     context: CheckContext
-    problems: tuple[Problem, ...]
+    raised: tuple[Raised, ...]
 
     @property
     def has_rows(self) -> bool:
         """Say whether rows were tokenised."""
         return self.context.has("data")
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Give the problems alone."""
+        return tuple(one.problem for one in self.raised)
 
 
 def judge_rows(config: RunConfig) -> Judged:
@@ -47,14 +61,14 @@ def judge_rows(config: RunConfig) -> Judged:
     left_out = _ABOUT_SCHEDULE | (_ABOUT_TARGETS if strict.row_kind in _WITHOUT_TARGETS else set())
     allowed = _ROW_NEEDS | ({"model"} if _is_model(folder) else set())
     asked = [one for code, one in rules.items() if code not in left_out and _is_about_rows(one, allowed)]
-    problems = _ask(strict, asked)
+    raised = _ask(strict, asked)
     if strict.has("data") or not strict.is_template_sound:
-        return Judged(context=strict, problems=_ordered([*strict.problems, *problems]))
+        return _judged(strict, strict.problems, raised)
     lenient = CheckContext(lenient_config(config), strict.parts)
     if not lenient.has("data"):
-        return Judged(context=strict, problems=_ordered([*strict.problems, *problems]))
+        return _judged(strict, strict.problems, raised)
     context = CheckContext(config, lenient.parts)  # The rules see the user's own limits.
-    return Judged(context=context, problems=_ordered([*strict.problems, *_ask(context, asked)]))
+    return _judged(context, strict.problems, _ask(context, asked))
 
 
 def lenient_config(config: RunConfig) -> RunConfig:
@@ -88,16 +102,35 @@ def _is_about_rows(one: Rule, allowed: Set[str]) -> bool:
     return bool(needs & {"template", "probe", "data"}) and needs <= allowed
 
 
-def _ask(context: CheckContext, asked: list[Rule]) -> list[Problem]:
+def _ask(context: CheckContext, asked: Sequence[Rule]) -> list[Raised]:
     """Ask rules in phases: a wrong template would spoil every row."""
-    problems: list[Problem] = []
+    raised: list[Raised] = []
     for phase in Phase:
-        found = [problem for one in asked if phase_of(one) is phase for problem in one.apply(context)]
-        problems += found
+        found = [one for rule in asked if phase_of(rule) is phase for one in _apply(rule, context)]
+        raised += found
         if phase is not Phase.ROWS and found:
             context.is_template_sound = False
-    return problems
+    return raised
 
 
-def _ordered(problems: list[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "refuse"))
+def _apply(rule: Rule, context: CheckContext) -> list[Raised]:
+    if not all(context.has(need) for need in rule.needs):
+        return []
+    return [
+        Raised(
+            problem=Problem(
+                code=rule.code,
+                message=finding.message,
+                remedy=finding.remedy,
+                where=finding.where,
+                severity=rule.severity,
+            ),
+            judgement=finding if isinstance(finding, Judgement) else None,
+        )
+        for finding in rule.find(context)
+    ]
+
+
+def _judged(context: CheckContext, loading: Sequence[Problem], raised: Sequence[Raised]) -> Judged:
+    every = dict.fromkeys([*(Raised(problem=problem) for problem in loading), *raised])
+    return Judged(context=context, raised=tuple(sorted(every, key=lambda one: one.problem.severity != "refuse")))

@@ -106,11 +106,12 @@ def _plot(title: str, lengths: Lengths, cutoff: int | None = None) -> str:
 
 def _finding(found: FoundProblem, whole: Inspection) -> str:
     problem, where = found.problem, found.problem.where
-    count = f'<span class="pill plain">{where.num_rows:,} rows</span>' if where.num_rows else ""
+    count = f'<span class="pill plain">{found.count:,} rows</span>' if found.count else ""
     share = f'<span class="pill plain">{found.share:.1%}</span>' if found.share is not None else ""
     place = f"rows {_row_list(where.rows, where.num_rows or 0)}" if where.rows else ""
     places = " of ".join(part for part in (place, whole.short(where.file) if where.file else "") if part)
-    samples = "".join(f'<p class="sample">row {one.row}: {_text(one.text)}</p>' for one in found.samples)
+    quoted = [*found.quotes, *(f"row {one.row}: {one.text}" for one in found.samples)]
+    samples = "".join(f'<p class="sample">{_text(text)}</p>' for text in quoted)
     word = "error" if found.severity == "refuse" else "warning"
     return (
         f'<div class="card finding"><p><span class="pill {found.severity}">{word}</span>'

@@ -155,7 +155,7 @@ def _finding(found: FoundProblem, whole: Inspection) -> RenderableType:
     is_refusal = found.severity == "refuse"
     head = Text("error " if is_refusal else "warning ", style="bold red" if is_refusal else "bold yellow")
     head.append(problem.code, style="bold")
-    share = f" ({found.share:.1%} of the data set)" if found.share is not None else ""
+    share = f" ({found.share:.1%} of the rows)" if found.share is not None else ""
     place = _place(problem.where, whole)
     parts = [head + Text(share, style="dim"), Text(visible(f"{problem.message} {problem.remedy}"))]
     parts += [Text(place, style="dim")] if place else []

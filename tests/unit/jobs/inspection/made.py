@@ -105,8 +105,10 @@ def made_inspection(**changes: Any) -> Inspection:
             ),
         ),
         findings=(
-            FoundProblem(problem=lost, share=0.02, samples=(SampleRow(file="data/sums.jsonl", row=7, text=HOSTILE),)),
-            FoundProblem(problem=repeated, share=0.3),
+            FoundProblem(
+                problem=lost, count=2, share=0.02, samples=(SampleRow(file="data/sums.jsonl", row=7, text=HOSTILE),)
+            ),
+            FoundProblem(problem=repeated, count=30, share=0.3, quotes=(HOSTILE,)),
         ),
         shown=(made_row(), made_pair()),
         not_shown={"row 7": "dropped: broken"},

@@ -29,14 +29,15 @@ class Letters(TokenTexts):
         return "".join("|" if token == 0 else chr(96 + token) for token in ids)
 
 
-def token_row(ids: list[int], weights: list[float], lengths: tuple[int, ...] | None = None) -> TokenRow:
-    pair = {"segment_parents": (NO_PARENT, 0), "segment_names": ("prompt", "chosen")} if lengths else {}
+def token_row(ids: list[int], weights: list[float], lengths: tuple[int, ...] = ()) -> TokenRow:
+    """Make a row of one segment, or of a prompt and an answer of the lengths given."""
     return TokenRow(
         source=SOURCE,
         input_ids=np.array(ids, dtype=np.int32),
         weights=np.array(weights, dtype=np.float32),
         segment_lengths=lengths or (len(ids),),
-        **pair,  # type: ignore[arg-type]
+        segment_parents=(NO_PARENT, 0) if lengths else (NO_PARENT,),
+        segment_names=("prompt", "chosen") if lengths else ("text",),
     )
 
 
