@@ -35,7 +35,7 @@ def templates_of(assets: Path) -> dict[str, JinjaTemplate]:
     sources = {file: (folder / file).read_text(encoding="utf-8") for file in files}
     tokenizer = vocabulary_for(list(sources.values()), assets)
     catalog = load_catalog()
-    facts = {
+    facts: dict[str, Any] = {
         "origin": "file",
         "kept_in_answers": catalog.kept_in_answers,
         "implicit_stops": catalog.stops_between_turns,

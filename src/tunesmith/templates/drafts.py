@@ -67,8 +67,12 @@ class Draft:
         return sorted(index for index in known | unseen if index >= 0)
 
     def _thoughtless(self) -> list[int]:
-        return [
-            index
-            for index, message in enumerate(self.source.messages)
-            if message.reasoning and message.reasoning.strip() not in self.text.text
-        ]
+        """List answers whose thoughts are not rendered, even where their content repeats them."""
+        dropped = []
+        for turn in self.turns():
+            message = self.source.messages[turn.message - self.offset]
+            thoughts = (message.reasoning or "").strip()
+            part = self.text.text[self.text.position(turn.start) : self.text.position(turn.end)]
+            if thoughts and part.count(thoughts) <= message.content.count(thoughts):
+                dropped.append(turn.message - self.offset)
+        return dropped

@@ -304,7 +304,7 @@ class JinjaTemplate(ChatTemplate):
             return located.text + (last.appended or ""), last.end + len(last.appended or "")
 
         trained = [index for index in answers if weights[index]]
-        if len(trained) < (1 if self._is_open_between_turns else 2):
+        if not trained:
             return [conversation]
         if self._is_open_between_turns:
             samples = [Sample(end=index + 1, answers=(index,)) for index in trained]
