@@ -16,12 +16,12 @@ from tunesmith.core.errors import Problem, TunesmithError, refusal
 from tunesmith.core.names import nearest
 from tunesmith.data.formats.base import formats
 from tunesmith.data.set_entry import check_entry, entry_source, read_info, split_parts
+from tunesmith.data.set_files import INFO_NAME, files_of, files_of_subset
 from tunesmith.data.set_name import SetName, read_set_name
 from tunesmith.data.sources.base import file_type, readers
 from tunesmith.data.sources.cloud import fetch_cloud_file
-from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info, split_files
+from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info
 
-INFO_NAME = "dataset_info.json"
 _REMOTE = "REMOTE:"
 
 
@@ -117,7 +117,7 @@ class _Info:
             return self._described(parts, name, self.entries[parts.base])
         for path in (Path(parts.base), self.folder / parts.base):
             if path.exists():
-                files = _subset_of(path, parts.subset, key) if parts.subset else _files_of(path, name)
+                files = files_of_subset(path, parts.subset, key) if parts.subset else files_of(path, name)
                 return DataSet(name=name, files=files, formatting=self.formatting, num_samples=parts.count)
         return None
 
@@ -180,7 +180,7 @@ class _Info:
             )
             return fetch_files(hub_set)
         if source == "cloud_file_name":
-            return _files_of(fetch_cloud_file(where), parts.base)
+            return files_of(fetch_cloud_file(where), parts.base)
         path = self.folder / where
         if not path.exists():
             raise refusal(
@@ -190,38 +190,4 @@ class _Info:
                 file=self.file,
                 dataset=parts.base,
             )
-        return _subset_of(path, parts.subset, parts.base) if parts.subset else _files_of(path, parts.base)
-
-
-def _subset_of(path: Path, subset: str, name: str) -> tuple[Path, ...]:
-    """Give the files of a subset in a folder that is a copy of a hub's data set."""
-    if path.is_file():
-        raise refusal(
-            "data.set_name_invalid",
-            f"The file {path.as_posix()} has no subsets, so {subset!r} names nothing.",
-            "Leave the subset out.",
-            dataset=name,
-        )
-    return split_files(path, HubSet(hub="hf", repo=path.as_posix(), subset=subset))
-
-
-def _files_of(path: Path, name: str) -> tuple[Path, ...]:
-    """Give a file itself, or the data files of a folder in order of name; they must be of one type."""
-    if path.is_file():
-        readers.get(file_type(path))
-        return (path,)
-    files = sorted(file for file in path.iterdir() if file_type(file) in readers.names())
-    files = [file for file in files if file.name != INFO_NAME]
-    types = sorted({file_type(file) for file in files})
-    if not types and any(file_type(file) in readers.names() for file in path.rglob("*")):
-        return split_files(path, HubSet(hub="hf", repo=path.as_posix()))
-    if len(types) != 1:
-        found = f"data files of several types ({', '.join(types)})" if types else "no data files"
-        raise refusal(
-            "data.folder_unreadable",
-            f"The folder {path.as_posix()} holds {found}.",
-            f"Keep files of one type in it: {', '.join(readers.names())}."
-            + (f" To use its {INFO_NAME}, set dataset_dir." if (path / INFO_NAME).is_file() else ""),
-            dataset=name,
-        )
-    return tuple(files)
+        return files_of_subset(path, parts.subset, parts.base) if parts.subset else files_of(path, parts.base)

@@ -232,3 +232,11 @@ def test_a_folder_of_folders_is_read_as_a_copy_of_a_hubs_set(folder: Path) -> No
         (folder / "copy" / "data" / f"{name}-00000.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     (found,) = find(folder, {}, "copy")
     assert found.files == (folder / "copy" / "data" / "train-00000.jsonl",)
+
+
+def test_a_folder_with_test_files_beside_training_files_is_warned_of(folder: Path) -> None:
+    for name in ("train-1.jsonl", "my_test.jsonl", "contest.jsonl"):
+        (folder / "many" / name).write_text("", encoding="utf-8")
+    find(folder, {}, "many")
+    (problem,) = collected_warnings()
+    assert problem.code == "data.folder_mixes_splits" and "(my_test.jsonl)" in problem.message

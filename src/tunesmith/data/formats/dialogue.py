@@ -9,7 +9,7 @@ from tunesmith.core.types import Conversation, Example, Message, Role, RowKind
 from tunesmith.data.formats.base import MEDIA_KEYS, Columns, Row, RowError, as_text
 from tunesmith.data.formats.media import Medium, media_of
 from tunesmith.data.formats.tool_calls import read_tools
-from tunesmith.data.formats.values import describe_list, read_number, read_truth, shown
+from tunesmith.data.formats.values import describe_list, read_number, read_truth, shown, to_json
 
 ReadTurn = Callable[[Mapping[str, Any]], Message]
 
@@ -45,10 +45,9 @@ def chat_example(
 
 
 def _reference_text(answer: Any, columns: Columns) -> str:
-    """Read a reference answer; numbers are answers too."""
-    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-        return str(answer)
-    return as_text(answer, f"column {columns.names['reference_answer']!r}")
+    """Read a reference answer: text as it is; a number, a list or an object as its JSON text."""
+    what = f"column {columns.names['reference_answer']!r}"
+    return as_text(answer if isinstance(answer, str) else to_json(answer, what), what)
 
 
 def _with_system(row: Row, columns: Columns, messages: Sequence[Message]) -> Sequence[Message]:

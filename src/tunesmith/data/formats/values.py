@@ -23,6 +23,16 @@ def parse_json(text: str, what: str, code: str) -> Any:
         raise RowError(code, f"JSON in {what} is nested too deeply.", "Correct the JSON.") from error
 
 
+def to_json(value: Any, what: str) -> str:
+    """Write a value as JSON text, or say that it has none (bytes and dates of tables)."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError as error:
+        raise RowError(
+            "data.type_wrong", f"A value in {what} has no JSON text: {error}.", "Write it as text."
+        ) from error
+
+
 def read_object_list(value: Any, what: str) -> list[Mapping[str, Any]]:
     """Take a list of objects, or its JSON text, as tables hold it."""
     if isinstance(value, str) and value.lstrip().startswith("["):

@@ -76,6 +76,12 @@ def test_further_columns_are_kept_for_rewards() -> None:
     assert example.reference_answer == "42" and example.fields["solution"] == "42"
 
 
+@pytest.mark.parametrize(("answer", "text"), [("a", "a"), (72, "72"), (0.5, "0.5"), (["x", "y"], '["x", "y"]')])
+def test_reference_answers_keep_their_form(answer: object, text: str) -> None:
+    row = {"instruction": "a", "solution": answer}
+    assert read("alpaca", row, columns={"reference_answer": "solution"}).reference_answer == text
+
+
 def test_media_come_in_the_order_of_their_placeholders() -> None:
     row = {"instruction": "<image> and <audio>", "output": "b <image>", "images": ["1.png", "2.png"], "audios": "3.wav"}
     assert [medium["source"] for medium in read("alpaca", row).media] == ["1.png", "3.wav", "2.png"]
