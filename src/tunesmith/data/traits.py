@@ -26,8 +26,6 @@ from tunesmith.data.masking import (
     substance_of,
 )
 
-TRAITS_VERSION = 1
-
 # prompt: what is asked (user and tool turns, media), without system prompt and answers; the text of a plain text.
 # context: everything the last answer depends on: prompt, system prompt, tools, earlier answers.
 # answer: the last answer (chosen one; reference answer of a prompt; near and far texts of an anchor).
