@@ -183,7 +183,7 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
         ({"finetuning_type": "oft"}, [("config.key_pending", "finetuning_type")]),
         ({"flash_attn": "fa2"}, [("config.key_pending", "flash_attn")]),
         ({"flash_attn": True}, [("config.key_pending", "flash_attn")]),
-        ({"dataset_dir": "REMOTE:a/b"}, [("config.key_pending", "dataset_dir")]),
+        ({"dataset_dir": "REMOTE:a/b"}, []),
         ({"preprocessing_num_workers": 16, "overwrite_cache": True, "use_fast_tokenizer": False}, []),
         ({"mix_strategy": "concat"}, []),
         ({"mix_strategy": "interleave_over"}, []),

@@ -18,8 +18,7 @@ class DataSection(Section):
     eval_dataset: tuple[str, ...] = Field((), description="Evaluation data: names or file paths.")
     dataset_dir: str | dict[str, Any] = Field(
         "data",
-        description="Folder that holds dataset_info.json; ONLINE: names are ids on a hub; REMOTE:id: a repository on "
-        "Hugging Face that holds it.",
+        description="Folder of dataset_info.json; ONLINE: names are hub ids; REMOTE:id: a repository that has it.",
     )
     formatting: str | None = Field(
         None, description="Format of data sets that no dataset_info.json describes; unset: recognised."
