@@ -35,7 +35,7 @@ _PLACEHOLDER_PHRASE = re.compile(
     r"(?: here)?|(?:answer|response|output|text|content) (?:goes )?here"
 )
 _UNFILLED = re.compile(
-    r"\{\{ ?[A-Za-z]\w{0,40} ?\}\}|[Ll]orem ipsum|\[(?:[Ii]nsert|[Ff]ill in|TODO|PLACEHOLDER)\b[^\]\n]{0,60}\]"
+    r"\{\{ ?[a-z]\w{0,40} ?\}\}|lorem ipsum|\[(?:insert|fill in|todo|placeholder)\b[^\]\n]{0,60}\]", re.IGNORECASE
 )
 _REFUSAL = re.compile(
     r"\W*(?:(?:i['’]?m|i am|we['’]?re|we are) (?:very |really |so |truly )?(?:sorry|afraid|unable|not able)\b"
@@ -72,7 +72,7 @@ def is_placeholder(text: str) -> bool:
 
 def has_unfilled(text: str) -> bool:
     """Say whether a text holds a slot that was never filled in, such as `{{name}}` or lorem ipsum."""
-    return ("{{" in text or "[" in text or "orem ipsum" in text) and _UNFILLED.search(text) is not None
+    return ("{{" in text or "[" in text or "orem " in text) and _UNFILLED.search(text) is not None
 
 
 def is_refusal(text: str) -> bool:

@@ -169,12 +169,12 @@ def test_structured_answers_and_calls_are_no_boilerplate() -> None:
 
 def test_placeholders_are_quoted() -> None:
     made = {
-        4: answered("a", "TODO"),
+        4: answered("a", "todo"),
         6: answered("b", "Dear {{name}}, thank you."),
         8: answered("c", "[insert answer here]"),
     }
     (found,) = judged(answers_are_written, sound_rows(made))
-    assert (found.where.rows, found.count) == ((4, 6, 8), 3) and "row 4 “TODO”" in found.message
+    assert (found.where.rows, found.count) == ((4, 6, 8), 3) and "row 4 “todo”" in found.message
 
 
 def test_a_label_may_be_a_word_that_holds_places_elsewhere() -> None:
@@ -279,7 +279,7 @@ def test_quotations_are_short_and_on_one_line() -> None:
 
 
 def test_all_verdicts_at_once() -> None:
-    verdicts = judge(context_of_examples(sound_rows({8: sound(3), 9: answered("a", "TODO")})))
+    verdicts = judge(context_of_examples(sound_rows({8: sound(3), 9: answered("a", "todo")})))
     assert [verdict.code for verdict in verdicts] == ["check.answers_placeholder", "check.rows_duplicate"]
     told = verdicts[1].to_json()
     assert (told["count"], told["total"], told["share"], told["where"]["rows"]) == (1, NUM, 1 / NUM, [8])

@@ -89,7 +89,7 @@ def test_letters_are_counted_not_signs() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["TODO", "n/a", "...", "[insert answer here]", "<Your answer>", "Answer goes here.", "待补充"]
+    "text", ["todo", "n/a", "...", "[insert answer here]", "<Your answer>", "Answer goes here.", "待补充"]
 )
 def test_placeholders_are_known(text: str) -> None:
     assert is_placeholder(text)
