@@ -204,12 +204,14 @@ class RowsView:
     @cached_property
     def lengths(self) -> IntArray:
         """Tokens of each row."""
-        return self._rows.lengths[self._index]
+        lengths: IntArray = self._rows.lengths[self._index]
+        return lengths
 
     @cached_property
     def num_supervised(self) -> IntArray:
         """Tokens with a non-zero loss weight, of each row."""
-        return self._rows.num_supervised[self._index]
+        counts: IntArray = self._rows.num_supervised[self._index]
+        return counts
 
     @cached_property
     def fingerprint(self) -> str:
@@ -251,7 +253,8 @@ class _TraitsView(Mapping[str, Array]):
         self._traits, self._index = traits, index
 
     def __getitem__(self, name: str) -> Array:
-        return self._traits[name][self._index]
+        values: Array = self._traits[name][self._index]
+        return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._traits)

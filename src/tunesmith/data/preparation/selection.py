@@ -74,7 +74,8 @@ class SetRows:
         found = np.searchsorted(numbers, self.chosen.order)
         found[found == len(numbers)] = 0
         is_kept = numbers[found] == self.chosen.order if len(numbers) else np.zeros(len(found), dtype=bool)
-        return places[found[is_kept]]
+        wanted: Index = places[found[is_kept]]
+        return wanted
 
 
 def select_plain(sets: Sequence[SetRows], rules: MixRules) -> slice | None:
@@ -96,10 +97,11 @@ def select(sets: Sequence[SetRows], rules: MixRules, *, without: Index | None = 
 def whole_records(sets: Sequence[SetRows], firsts: Index) -> Index:
     """Give all token rows of the records that begin at some token rows."""
     starts = np.concatenate([one.kept for one in sets])
-    ends = np.concatenate([np.append(one.kept[1:], one.last) for one in sets])
+    ends = np.concatenate([np.append(one.kept, one.last)[1:] for one in sets])
     sizes = (ends - starts)[np.searchsorted(starts, firsts)]
     before = np.cumsum(sizes) - sizes
-    return _small(np.arange(int(sizes.sum())) + np.repeat(firsts - before, sizes))
+    rows: Index = _small(np.arange(int(sizes.sum())) + np.repeat(firsts - before, sizes))
+    return rows
 
 
 def hold_out(sets: Sequence[SetRows], val_size: float, *, seed: int, by: SplitBy, clusters: Any = None) -> Split:

@@ -63,17 +63,20 @@ class ShardedStore:
     @cached_property
     def lengths(self) -> IntArray:
         """Tokens of each row."""
-        return self._numbers("lengths")
+        lengths: IntArray = self.gather("lengths")
+        return lengths
 
     @cached_property
     def num_supervised(self) -> IntArray:
         """Tokens with a non-zero loss weight, of each row."""
-        return self._numbers("num_supervised")
+        counts: IntArray = self.gather("num_supervised")
+        return counts
 
     @cached_property
     def source_rows(self) -> npt.NDArray[np.int64]:
         """Number of the record in its file, of each row."""
-        return self._numbers("source_rows")
+        rows: npt.NDArray[np.int64] = self.gather("source_rows")
+        return rows
 
     @cached_property
     def fingerprint(self) -> str:
@@ -101,9 +104,6 @@ class ShardedStore:
 
     def gather(self, array: str) -> Array:
         """Read an array with an entry for each row from all shards."""
-        return self._numbers(array)
-
-    def _numbers(self, array: str) -> Any:
         parts = [read_arrays(placed.shard.path, array)[array] for placed in self.shards if placed.shard.num_rows]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 

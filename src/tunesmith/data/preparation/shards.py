@@ -92,8 +92,8 @@ def read_facts(path: Path) -> BlockFacts:
 def read_arrays(path: Path, *names: str) -> dict[str, Array]:
     """Read some arrays of a shard into memory; traits are called `trait:<name>`."""
     table = _known(path)["arrays"]
-    found = {}
-    with path.with_suffix(".npy").open("rb") as stream:
+    found, data_path = {}, path.with_suffix(".npy")
+    with data_path.open("rb") as stream:
         for name in names:
             dtype, size, offset = table[name]
             stream.seek(offset)

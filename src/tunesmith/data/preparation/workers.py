@@ -155,12 +155,12 @@ def _quiet_threads() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_bench: Bench | None = None
+# The one bench of a worker process.
+_benches: list[Bench] = []
 
 
 def _begin(workshop: Workshop, bench: Bench | None, folder: Path, path: tuple[str, ...]) -> None:
     """Set a worker up: Ctrl-C is the parent's to handle, and the worker ends with its parent."""
-    global _bench  # noqa: PLW0603 (one worker is one process)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -168,7 +168,7 @@ def _begin(workshop: Workshop, bench: Bench | None, folder: Path, path: tuple[st
     sys.path[:] = path
     for name in workshop.plugins:
         import_by_name(name)
-    _bench = bench or Bench(workshop)
+    _benches[:] = [bench or Bench(workshop)]
 
 
 def _end_with_parent() -> None:
@@ -179,8 +179,8 @@ def _end_with_parent() -> None:
 
 
 def _work(task: Task) -> Shard | tuple[Problem, ...]:
-    assert _bench is not None, "a worker is set up before it works"
+    (bench,) = _benches
     try:
-        return _bench.make(task)
+        return bench.make(task)
     except TunesmithError as error:  # Its problems are plain data; the exception itself does not travel.
         return error.problems

@@ -116,24 +116,23 @@ def test_nothing_is_redone_after_kills(texts: Path, tmp_path: Path) -> None:
     def finished() -> int:
         return len(list(folder.rglob("*.json")))
 
-    slow = WordTokenizer(seconds=0.03)
-    for kill in range(5):
+    def kill_after(goal: int, num_workers: int) -> None:
         process = multiprocessing.get_context("fork").Process(
-            target=make, args=(texts, folder, slow), kwargs={"num_workers": kill % 3, "is_eager": True}
+            target=make,
+            args=(texts, folder, WordTokenizer(seconds=0.03)),
+            kwargs={"num_workers": num_workers, "is_eager": True},
         )
         process.start()
         assert process.pid is not None
-        goal, pid = finished() + moments.randint(1, 2), process.pid
-        wait_until(lambda goal=goal: finished() >= min(goal, NUM_BLOCKS))  # type: ignore[misc]
+        wait_until(lambda: finished() >= goal)
         time.sleep(moments.random() * 0.03)
-        workers = workers_of(pid)
-        os.kill(pid, signal.SIGKILL)
+        workers = workers_of(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
         process.join()
-        wait_until(
-            lambda workers=workers: (
-                not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
-            )
-        )  # type: ignore[misc]
+        assert not psutil.wait_procs(workers, timeout=10)[1]
+
+    for kill in range(5):
+        kill_after(min(finished() + moments.randint(1, 2), NUM_BLOCKS), kill % 3)
     kept = finished()
     last = make(texts, folder)
     assert last.num_reused == kept > 4 and last.num_made == NUM_BLOCKS - kept

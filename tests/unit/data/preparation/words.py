@@ -66,8 +66,9 @@ def reading_of(opened: OpenSet) -> Reading:
 
 def workshop(tokenizer: Any = None, *, cutoff_len: int = 100) -> Workshop:
     """Give what encodes texts."""
+    words: Any = WordTokenizer()
     rules = EncodeRules(
-        tokenizer=tokenizer or WordTokenizer(),
+        tokenizer=tokenizer or words,
         template=None,
         policy=TrainPolicy(),
         cutoff_len=cutoff_len,
