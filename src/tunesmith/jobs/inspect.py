@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.report import emit_warning
 from tunesmith.jobs.inspection.compute import inspect_rows
@@ -29,6 +29,8 @@ def run(
 
     Rows for which a run would be refused are an error that carries the whole inspection.
     """
+    if html is not None and Path(html).is_dir():
+        raise refusal("data.target_exists", f"--html {html} is a folder.", "Name a file, such as rows.html.", file=html)
     found = inspect_rows(config, ShowRequest(**{**(show or {}), "rows": tuple((show or {}).get("rows", ()))}))
     page = {"html": html} if html is not None else {}
     if html is not None:

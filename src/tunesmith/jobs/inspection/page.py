@@ -84,7 +84,7 @@ def _figures(found: Inspection) -> Iterator[str]:
         yield _figure(f"{packing.fill:.1%}", text, packing.fill)
     refusals = len(found.refusals)
     refusing = f", {refusals} of them {'refuses' if refusals == 1 else 'refuse'} a run" if refusals else ""
-    yield _figure(f"{len(found.findings)}", f"finding{'' if len(found.findings) == 1 else 's'}{refusing}")
+    yield _figure(f"{len(found.findings)}", f"finding{_plural(len(found.findings))}{refusing}")
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -106,11 +106,12 @@ def _plot(title: str, lengths: Lengths, cutoff: int | None = None) -> str:
 
 def _finding(found: FoundProblem, whole: Inspection) -> str:
     problem, where = found.problem, found.problem.where
-    count = f'<span class="pill plain">{found.count:,} rows</span>' if found.count else ""
+    count = f'<span class="pill plain">{found.count:,} row{_plural(found.count)}</span>' if found.count else ""
     share = f'<span class="pill plain">{found.share:.1%}</span>' if found.share is not None else ""
-    place = f"rows {_row_list(where.rows, where.num_rows or 0)}" if where.rows else ""
+    place = f"row{_plural(len(where.rows))} {_row_list(where.rows, where.num_rows or 0)}" if where.rows else ""
     places = " of ".join(part for part in (place, whole.short(where.file) if where.file else "") if part)
-    quoted = [*found.quotes, *(f"row {one.row}: {one.text}" for one in found.samples)]
+    quotes = [quote for quote in found.quotes if quote not in problem.message]
+    quoted = [*quotes, *(f"row {one.row}: {one.text}" for one in found.samples)]
     samples = "".join(f'<p class="sample">{_text(text)}</p>' for text in quoted)
     word = "error" if found.severity == "refuse" else "warning"
     return (
@@ -120,6 +121,10 @@ def _finding(found: FoundProblem, whole: Inspection) -> str:
         + (f'<p class="soft">{_text(places)}</p>' if places else "")
         + f"{samples}</div>"
     )
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _row_list(rows: Sequence[int], count: int) -> str:
@@ -205,7 +210,7 @@ def _run(run: TokenRun) -> str:
     kinds = _CLASSES[run.state] + (" s" if run.is_special else "")
     weight = f", loss weight {run.weight:g}" if run.weight not in (0.0, 1.0) else ""
     count = len(run.texts)
-    title = f"{_NAMES[run.state]}{weight} · {count} token{'' if count == 1 else 's'}"
+    title = f"{_NAMES[run.state]}{weight} · {count} token{_plural(count)}"
     tokens = "".join(f"<b>{_token(text)}</b>" for text in run.texts)
     return f'<span class="{kinds}" title="{title}">{tokens}</span>'
 

@@ -8,12 +8,12 @@ from html import escape
 from tunesmith.jobs.inspection.facts import Lengths
 
 _WIDTH, _HEIGHT = 620, 220
-_LEFT, _BOTTOM, _TOP = 46, 30, 22
+_LEFT, _RIGHT, _BOTTOM, _TOP = 46, 22, 30, 22
 
 
 def length_plot(lengths: Lengths, cutoff: int | None = None) -> str:
     """Draw a histogram of lengths, with the limit where it is near the rows."""
-    room, top = _WIDTH - _LEFT - 10, max(lengths.counts)
+    room, top = _WIDTH - _LEFT - _RIGHT, max(lengths.counts)
     is_near = cutoff is not None and lengths.edges[0] <= cutoff <= 1.25 * lengths.edges[-1]
     start, end = lengths.edges[0], max(lengths.edges[-1], cutoff if cutoff is not None and is_near else 0)
     scale = room / (end - start)
@@ -47,7 +47,7 @@ def _rise(count: float, top: int) -> float:
 def _value_axis(top: int) -> Iterator[str]:
     for value in dict.fromkeys([0, top // 2, top]):
         y = _HEIGHT - _BOTTOM - _rise(value, top)
-        yield f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>'
 
 
