@@ -176,7 +176,9 @@ class CheckContext:
     def judge_rows(self, rows: TokenRows) -> JudgedRows | None:
         """Give some rows as records to be judged; joined texts are judged one by one."""
         own = rows.texts if isinstance(rows, JoinedTexts) else rows
-        return JudgedRows(own, kind=self.row_kind, decode=self._decode) if len(own) and own.traits else None
+        if not len(own) or not own.traits:
+            return None
+        return JudgedRows(own, kind=self.row_kind, decode=self._decode, folder=self.data.folder)
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))

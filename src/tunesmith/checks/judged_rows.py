@@ -7,6 +7,7 @@ A record that is read twice on purpose, or became several token rows, is one rec
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from tunesmith.core.errors import Where
 from tunesmith.core.types import RowKind, TokenRow
 from tunesmith.data.grams import Numbers
-from tunesmith.data.near_duplicates import near_duplicate_clusters, row_signatures
+from tunesmith.data.kept_clusters import kept_clusters
 from tunesmith.data.source_numbers import SourceNumbers, source_numbers
 from tunesmith.data.store import Array, TokenRows
 
@@ -31,10 +32,10 @@ _TRAITS_KEPT = 4
 class JudgedRows:
     """Records in the order of data set, file and position; every array has one entry a record."""
 
-    def __init__(self, rows: TokenRows, *, kind: RowKind, decode: Decode) -> None:
-        """`decode` gives the text of token ids."""
+    def __init__(self, rows: TokenRows, *, kind: RowKind, decode: Decode, folder: Path | None = None) -> None:
+        """`decode` gives the text of token ids; `folder` holds the shards of the rows."""
         self.rows, self.kind = rows, kind
-        self._decode = decode
+        self._decode, self._folder = decode, folder
         self._trait = lru_cache(maxsize=_TRAITS_KEPT)(self._read_trait)
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class JudgedRows:
 
     def clusters(self, threshold: float) -> Numbers:
         """Give each record the first record of its cluster of near-duplicates."""
-        leaders = near_duplicate_clusters(row_signatures(self.rows, sets=self._sources.sets), threshold)
+        leaders = kept_clusters(self.rows, threshold, folder=self._folder)
         return first_of_equals(leaders[self._first_rows])
 
     def record_of_row(self) -> Numbers:

@@ -71,8 +71,8 @@ def is_placeholder(text: str) -> bool:
 
 
 def has_unfilled(text: str) -> bool:
-    """Say whether a text holds a slot that was never filled in, such as `{{name}}` or lorem ipsum."""
-    return ("{{" in text or "[" in text or "orem " in text) and _UNFILLED.search(text) is not None
+    """Say whether a text holds a slot that was never filled in, such as `{{name}}` or lorem ipsum; code may."""
+    return "```" not in text and ("{{" in text or "[" in text or "orem " in text) and _UNFILLED.search(text) is not None
 
 
 def is_refusal(text: str) -> bool:

@@ -4,14 +4,17 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.unit.checks.judged import answered, numbered, plain, store_of_examples
 from tunesmith.core.types import Example
+from tunesmith.data import kept_clusters as kept_clusters_module
 from tunesmith.data.containment import find_contained
 from tunesmith.data.grams import Membership, common_of, grams_of, iterate_grams
+from tunesmith.data.kept_clusters import kept_clusters
 from tunesmith.data.near_duplicates import near_duplicate_clusters, row_signatures
 from tunesmith.data.store import TokenStore
 
@@ -103,6 +106,24 @@ def test_grams_stay_within_their_rows() -> None:
     expected = [grams_of(np.array([ord(letter) for letter in text])).tolist() for text in texts]
     found = [grams.hashes[start:end].tolist() for start, end in zip(grams.offsets, grams.offsets[1:], strict=False)]
     assert found == expected and [len(one) for one in found] == [2, 0, 0, 2, 1]
+
+
+def test_clusters_are_kept_and_made_again_when_anything_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = np.full(2500, 30)
+    ids = np.random.default_rng(0).integers(0, 30_000, size=int(lengths.sum())).astype(np.int32)
+    ids[60:90] = ids[:30]
+    store = flat_store(ids, lengths)
+    first = kept_clusters(store, 0.8, folder=tmp_path)
+    (kept,) = tmp_path.glob("??/*.npy")
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_clusters_module, "row_signatures", lambda *_: pytest.fail("not read"))
+        assert kept_clusters(store, 0.8, folder=tmp_path).tolist() == first.tolist()
+    kept.write_bytes(b"damaged")
+    assert kept_clusters(store, 0.8, folder=tmp_path).tolist() == first.tolist() and first[2] == 0
+    kept_clusters(store, 0.9, folder=tmp_path)
+    assert len(list(tmp_path.glob("??/*.npy"))) == 2
 
 
 def test_common_and_membership() -> None:
