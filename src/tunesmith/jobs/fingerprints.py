@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from tunesmith.checks.context import Parts
 from tunesmith.core.files import sha256_file
+from tunesmith.templates.tokenizer import tokenizer_fingerprint
 
 # Weight files beyond this size are known by their size and blocks from start to end, not by every byte.
 _WHOLE_BYTES = 64 * 2**20
@@ -49,10 +48,3 @@ def file_fingerprint(path: Path) -> str:
             stream.seek(min(size * number // _BLOCKS, size - _BLOCK_BYTES))
             digest.update(stream.read(_BLOCK_BYTES))
     return digest.hexdigest()
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash what turns text into ids."""
-    if tokenizer.is_fast:
-        return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a model folder's tokenizer with the ids that its files define."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,10 @@ def _rules(part: Any) -> Any:
     if isinstance(part, list):
         return [_rules(item) for item in part]
     return part
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash what turns text into ids."""
+    if tokenizer.is_fast:
+        return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tunesmith.jobs import fingerprints
-from tunesmith.jobs.fingerprints import file_fingerprint, folder_fingerprint, tokenizer_fingerprint
-from tunesmith.templates.tokenizer import load_tokenizer
+from tunesmith.jobs.fingerprints import file_fingerprint, folder_fingerprint
+from tunesmith.templates.tokenizer import load_tokenizer, tokenizer_fingerprint
 
 
 @pytest.mark.parametrize("whole_bytes", [10, 10_000_000])

@@ -19,6 +19,7 @@ from tunesmith.data.encoders.base import EncodeRules
 from tunesmith.data.preparation.shards import SHARD_VERSION
 from tunesmith.data.recognition import Reading
 from tunesmith.templates.base import ChatTemplate
+from tunesmith.templates.tokenizer import tokenizer_fingerprint
 
 _LIBRARIES = ("tokenizers", "transformers", "pyarrow")
 _CODE = ("tunesmith.core", "tunesmith.templates", "tunesmith.data")
@@ -45,13 +46,6 @@ def block_key(block: Block, reading: Reading, rules: str) -> str:
     how = {name: value for name, value in asdict(reading).items() if name != "decision"}
     chosen = None if block.chosen is None else hashlib.sha256(repr(block.chosen).encode()).hexdigest()
     return _hash([rules, how, span.digest, span.start.row, span.start.line, span.num_rows, chosen])
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash what turns text into ids."""
-    if tokenizer.is_fast:
-        return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-    return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
 
 
 @cache
