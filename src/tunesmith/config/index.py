@@ -33,6 +33,11 @@ class KeyEntry:
     selected_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_inherited: bool = False
 
+    @property
+    def takes_null(self) -> bool:
+        """Say whether null is a value of its own, as in `enable_thinking: null`, and not the same as unset."""
+        return self.is_nullable and self.default is not None
+
     @classmethod
     def from_json(cls, name: str, data: Mapping[str, Any]) -> "KeyEntry":
         """Read an entry of `index.json`; absent fields keep their defaults."""

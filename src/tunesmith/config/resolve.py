@@ -147,7 +147,7 @@ def _check_entries(
         outcome = check_entry(entry, index, words)
         if isinstance(outcome, Problem):
             findings.add(outcome, entry.key, index.keys)
-        elif entry.key in index.keys and entry.value is not None:
+        elif entry.key in index.keys and (entry.value is not None or index.keys[entry.key].takes_null):
             values[entry.key] = outcome
     return values
 

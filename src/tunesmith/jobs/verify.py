@@ -33,7 +33,7 @@ def run(config: RunConfig) -> dict[str, Any]:
         "cases": [asdict(outcome) for outcome in outcomes],
         "text": "\n".join(table_of(outcomes)),
     }
-    problems = [_problem(template, outcome) for outcome in outcomes if outcome.differences]
+    problems = [_problem(template, outcome) for outcome in outcomes if outcome.differences or outcome.openings]
     if problems:
         raise TunesmithError(problems, result=result)
     return result
@@ -50,7 +50,7 @@ def table_of(outcomes: Sequence[CaseOutcome]) -> list[str]:
             )
         lines += [f"{outcome.name:22} refused: {outcome.refused}"] if outcome.refused else []
         lines += [f"{'':22} note: {note}" for note in outcome.notes]
-        lines += [f"{'':22} DIFFERS: {difference}" for difference in outcome.differences]
+        lines += [f"{'':22} DIFFERS: {difference}" for difference in (*outcome.differences, *outcome.openings)]
     return lines
 
 
@@ -58,7 +58,7 @@ def _problem(template: JinjaTemplate, outcome: CaseOutcome) -> Problem:
     return Problem(
         code="template.rendering_differs",
         message=f"With the template {template.name!r}, conversation {outcome.name!r}: "
-        + "; ".join(outcome.differences)
+        + "; ".join((*outcome.differences, *outcome.openings))
         + ".",
         remedy="Choose another template with `template:`, or leave it out to use the model's own.",
         where=Where(key="template"),

@@ -146,7 +146,8 @@ def _build(
     saved = frozen or {}
     known = _known_facts(source, name, origin, tokenizer)
     kept = {key: tuple(saved[key]) for key in ("implicit_stops", "stops") if key in saved}
-    tool_format = settings.tool_format or saved.get("tool_format", known.pop("tool_format"))
+    known_format = known.pop("tool_format")
+    tool_format = settings.tool_format or saved.get("tool_format", known_format)
     facts = TemplateFacts(
         name=name,
         origin=origin,

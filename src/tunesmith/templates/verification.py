@@ -23,8 +23,11 @@ from tunesmith.core.types import Conversation, Rendered
 from tunesmith.templates.base import TrainPolicy
 from tunesmith.templates.jinja_template import JinjaTemplate
 from tunesmith.templates.reading import to_conversation
+from tunesmith.templates.reasoning import MARKS
 
 _CLOCK = re.compile(r"""strftime_now\(\s*(?P<quote>["'])(?P<format>.*?)(?P=quote)\s*\)""")
+# What a prompt writes to open or to skip thoughts.
+_THOUGHTS = re.compile(r"(?:\s|" + "|".join(re.escape(mark) for pair in MARKS for mark in pair) + ")+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +44,17 @@ class TurnRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What became of one conversation; `differences` are what must not be, `refused` the template's own words."""
+    """What became of one conversation; `differences` are what must not be, `refused` the template's own words.
+
+    `openings` tell of prompts that open thoughts which the rendered answers lack: a fault of many makers' templates.
+    """
 
     name: str
     turns: tuple[TurnRow, ...] = ()
     notes: tuple[str, ...] = ()
     refused: str = ""
     differences: tuple[str, ...] = ()
+    openings: tuple[str, ...] = ()
 
 
 def verify_template(
@@ -72,10 +79,12 @@ def _verify_case(
     turns = tuple(_turn_rows(name, template, rendered, spans))
     differences = (
         *_reference_differences(template, tokenizer, conversation, policy),
-        *_prompt_differences(template, conversation, rendered, policy),
         *_mask_differences(turns, rendered, spans),
     )
-    return CaseOutcome(name=name, turns=turns, notes=rendered.notes, differences=differences)
+    openings, prompts = _prompt_differences(template, conversation, rendered, policy)
+    return CaseOutcome(
+        name=name, turns=turns, notes=rendered.notes, differences=(*differences, *prompts), openings=openings
+    )
 
 
 def _refused(
@@ -140,22 +149,35 @@ def _reference_differences(
 
 def _prompt_differences(
     template: JinjaTemplate, conversation: Conversation, rendered: Rendered, policy: TrainPolicy
-) -> Iterator[str]:
-    """Compare the prompt of every answer with the beginning of what is trained; rewritten turns are compared alone."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Compare the prompt of every answer with the beginning of what is trained: openings of thoughts, differences.
+
+    Earlier answers may stand in a rewritten text (samples.py); the last one must go on from its prompt.
+    """
     answers = [index for index, message in enumerate(conversation.messages) if message.role == "assistant"]
+    openings: list[str] = []
+    differences: list[str] = []
     for index in answers:
         asked = replace(conversation, messages=conversation.messages[:index])
         try:
             prompt = template.render(asked, add_generation_prompt=True, policy=policy)
         except TunesmithError as error:
-            yield f"the prompt of message {index} is refused: {error.problems[0].message}"
+            differences.append(f"the prompt of message {index} is refused: {error.problems[0].message}")
             continue
-        count = len(prompt.input_ids)
         if rendered.text.startswith(prompt.text):
-            if not np.array_equal(rendered.input_ids[:count], prompt.input_ids) and not _melts(rendered):
-                yield f"the prompt of message {index} is not how the training tokens begin"
-            elif rendered.weights[: count - 1].any() and index == answers[0]:
-                yield f"tokens of the prompt of message {index} are trained"
+            differences += _token_differences(index, prompt, rendered)
+        elif index == answers[-1]:
+            place = _first_difference(prompt.text, rendered.text)
+            tail = prompt.text[place:]
+            message = f"the prompt of message {index} goes on with {tail!r}, the training text does not"
+            (openings if _THOUGHTS.fullmatch(tail) else differences).append(message)
+    return tuple(openings), tuple(differences)
+
+
+def _token_differences(index: int, prompt: Rendered, rendered: Rendered) -> Iterator[str]:
+    count = len(prompt.input_ids)
+    if not np.array_equal(rendered.input_ids[:count], prompt.input_ids) and not _melts(rendered):
+        yield f"the prompt of message {index} is not how the training tokens begin"
 
 
 def _mask_differences(

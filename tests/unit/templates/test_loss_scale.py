@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ms-swift's weights of turns and of parts of answers."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def weighed(
     edges = [0, *(np.flatnonzero(np.diff(rendered.weights)) + 1), len(rendered.input_ids)]
     runs = [
         (template.decode(rendered.input_ids[start:end].tolist()), float(rendered.weights[start]))
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in pairwise(edges)
     ]
     return [(text, weight) for text, weight in runs if weight]
 

@@ -54,14 +54,12 @@ class Glm4Format(WritingFormat):
 class GlmMoeFormat(WritingFormat):
     """`<tool_call>name` with `<arg_key>` and `<arg_value>` pairs."""
 
-    _CALL = re.compile(r"\n*<tool_call>\s*(?P<name>[^<\n]+?)\s*(?P<body>(?:<arg_key>.*?)?)</tool_call>", re.DOTALL)
+    _CALL = re.compile(r"\n*<tool_call>\s*(?P<name>[\w.-]+)\s*(?P<body>(?:<arg_key>.*?)?)</tool_call>", re.DOTALL)
     _PAIR = re.compile(r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL)
 
     def parse(self, text: str, types: ArgumentTypes) -> ParsedAnswer | None:
         def read(match: re.Match[str]) -> list[ToolCall]:
-            name = match["name"].strip()
-            if "{" in name:
-                return []
+            name = match["name"]
             kinds = types.get(name, {})
             pairs = {pair["key"]: pair["value"] for pair in self._PAIR.finditer(match["body"])}
             return [
