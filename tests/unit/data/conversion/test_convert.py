@@ -49,7 +49,7 @@ def there_and_back(source: Path, folder: Path, via: str, **more: Any) -> list[An
     return rows_of(last)
 
 
-@pytest.mark.parametrize("via", ["csv", "tsv", "json", "parquet"])
+@pytest.mark.parametrize("via", ["csv", "tsv", "json", "parquet", "arrow"])
 def test_odd_rows_come_back_as_they_were(via: str, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "odd.jsonl", ODD_ROWS)
     assert there_and_back(source, tmp_path, via) == ODD_ROWS
