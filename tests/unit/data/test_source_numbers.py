@@ -25,7 +25,7 @@ def test_sources_of_prepared_rows(prepare_data: Prepare, tmp_path: Path) -> None
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     data = prepare_data(dataset="two.jsonl,one.jsonl", val_size=3, eval_strategy="epoch")
     assert data.train is not None
-    for rows in (data.train, *data.evals.values()):
-        sources = [rows.source(index) for index in range(len(rows))]
-        assert named(rows) == [(one.dataset, one.file, one.row) for one in sources]
+    for prepared in (data.train, *data.evals.values()):
+        sources = [prepared.source(index) for index in range(len(prepared))]
+        assert named(prepared) == [(one.dataset, one.file, one.row) for one in sources]
     assert len(set(source_numbers(data.train).sets.tolist())) == 2
