@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
 # An answer of fewer characters is like a label (a class, yes or no, a number): rows that share it have little else in
@@ -24,26 +25,39 @@ _COMMON_SHARE, _COMMON_ROWS = 0.1, 8
 _MIN_ROWS_OF_LABEL = 5
 
 
-def group_by_keys(num_rows: int, keys: Iterable[tuple[npt.NDArray[Any], Mask | None]]) -> Index:
+def group_by_keys(num_rows: int, keys: Iterable[tuple[npt.NDArray[Any], Mask | None]]) -> Rows:
     """Number the group of each row: rows that share a value of some key are of one group, and so are their groups.
 
     A key comes with the rows for which it counts; None: for all. Groups are numbered by their first row.
     """
-    ends: list[Index] = []
-    for values, counts in keys:
-        rows = np.arange(num_rows) if counts is None else np.flatnonzero(counts)
-        _, first, inverse = np.unique(values[rows], return_index=True, return_inverse=True)
-        pairs = np.stack([rows[first[inverse]], rows])
-        ends.append(pairs[:, pairs[0] != pairs[1]])
-    joined = np.concatenate(ends, axis=1) if ends else np.zeros((2, 0), dtype=np.int64)
+    pairs = [_pairs(values, counts) for values, counts in keys]
+    joined = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int32)
     leaders = _leaders(num_rows, joined[0], joined[1])
-    groups: Index = np.unique(leaders, return_inverse=True)[1].astype(np.int64)
+    numbers = np.cumsum(leaders == np.arange(num_rows, dtype=np.int32), dtype=np.int32) - np.int32(1)
+    groups: Rows = numbers[leaders]
     return groups
 
 
-def _leaders(num_rows: int, left: Index, right: Index) -> Index:
+def _pairs(values: npt.NDArray[Any], counts: Mask | None) -> Rows:
+    """Pair each row that counts with the next one that has its value."""
+    rows = np.flatnonzero(np.ones(len(values), dtype=bool) if counts is None else counts).astype(np.int32)
+    order, is_repeated = _sorted(values[rows])
+    rows = rows[order]
+    pairs: Rows = np.stack([rows[:-1][is_repeated], rows[1:][is_repeated]])
+    return pairs
+
+
+def _sorted(values: npt.NDArray[Any]) -> tuple[Rows, Mask]:
+    """Give the order of the values, and of each but the first whether it equals the one before."""
+    order = np.argsort(values, kind="stable").astype(np.int32)
+    ordered = values[order]
+    is_repeated: Mask = ordered[1:] == ordered[:-1]
+    return order, is_repeated
+
+
+def _leaders(num_rows: int, left: Rows, right: Rows) -> Rows:
     """Give each row the smallest row it is joined with over any chain of pairs."""
-    leader = np.arange(num_rows)
+    leader = np.arange(num_rows, dtype=np.int32)
     while len(left):
         first, second = leader[left], leader[right]
         differ = first != second
@@ -60,18 +74,20 @@ def grouping_answers(answers: npt.NDArray[np.uint64], chars: npt.NDArray[Any]) -
     return (chars >= LONG_ANSWER_CHARS) & (_counts(answers) <= max(_COMMON_ROWS, _COMMON_SHARE * len(answers)))
 
 
-def label_of_rows(answers: npt.NDArray[np.uint64], chars: npt.NDArray[Any]) -> Index:
+def label_of_rows(answers: npt.NDArray[np.uint64], chars: npt.NDArray[Any]) -> Rows:
     """Number the label of each row whose answer is like a label and shared by several rows; 0 for all others."""
-    values, inverse, counts = np.unique(answers, return_inverse=True, return_counts=True)
-    is_label = (chars < LONG_ANSWER_CHARS) & (chars > 0) & (counts[inverse] >= _MIN_ROWS_OF_LABEL)
-    used = np.zeros(len(values), dtype=bool)
-    used[inverse[is_label]] = True
-    numbers = np.cumsum(used)
-    return np.where(is_label, numbers[inverse], 0)
+    rows = np.flatnonzero((chars < LONG_ANSWER_CHARS) & (chars > 0))
+    rows = rows[_counts(answers[rows]) >= _MIN_ROWS_OF_LABEL]
+    labels = np.zeros(len(answers), dtype=np.int32)
+    labels[rows] = np.unique(answers[rows], return_inverse=True)[1] + 1
+    return labels
 
 
-def _counts(values: npt.NDArray[np.uint64]) -> Index:
+def _counts(values: npt.NDArray[np.uint64]) -> Rows:
     """Say of each row how many rows have its value."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: Index = counts[inverse]
-    return found
+    order, is_repeated = _sorted(values)
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(values), 1), dtype=bool), ~is_repeated]))
+    lengths = np.diff(starts, append=len(values)).astype(np.int32)
+    counts = np.zeros(len(values), dtype=np.int32)
+    counts[order] = np.repeat(lengths, lengths)
+    return counts

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tunesmith.core.errors import refusal
-from tunesmith.data.groups import Index, group_by_keys, grouping_answers, label_of_rows
+from tunesmith.data.groups import Index, Rows, group_by_keys, grouping_answers, label_of_rows
 
 SplitBy = Literal["group", "near_duplicates", "random"]
 
@@ -82,20 +82,21 @@ def _split_at_random(keys: SplitKeys, val_size: float, seed: int) -> Split:
     return Split(train=train, held_out=held_out, num_shared=int(is_shared.sum()))
 
 
-def _draw(groups: Index, labels: Index, target: int, seed: int) -> npt.NDArray[np.bool_]:
+def _draw(groups: Rows, labels: Rows, target: int, seed: int) -> npt.NDArray[np.bool_]:
     """Draw whole groups of about `target` rows in all, of each label as large a share; say which groups are taken.
 
     Where no group fits, the smallest one is taken.
     """
-    sizes = np.bincount(groups)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    _, first_rows = np.unique(groups, return_index=True)
+    sizes = np.bincount(groups).astype(np.int32)
+    order = np.random.default_rng(seed).permutation(len(sizes)).astype(np.int32)
+    first_rows = np.zeros(len(sizes), dtype=np.int32)
+    first_rows[groups[::-1]] = np.arange(len(groups) - 1, -1, -1, dtype=np.int32)  # the last one written stays
     label_of_group = labels[first_rows][order]
     is_taken = np.zeros(len(sizes), dtype=bool)
     by_label = order[np.argsort(label_of_group, kind="stable")]
     rows_of_label = np.bincount(label_of_group, weights=sizes[order]).astype(np.int64)
-    ends = np.cumsum(np.bincount(label_of_group))
-    for end, count, quota in zip(ends, np.bincount(label_of_group), _quotas(rows_of_label, target), strict=True):
+    num_groups = np.bincount(label_of_group)
+    for end, count, quota in zip(np.cumsum(num_groups), num_groups, _quotas(rows_of_label, target), strict=True):
         some = by_label[end - count : end]
         is_taken[some[_fitting(sizes[some], int(quota))]] = True
     rest = order[~is_taken[order]]
@@ -114,7 +115,7 @@ def _quotas(rows_of_label: Index, target: int) -> Index:
     return quotas
 
 
-def _fitting(sizes: Index, room: int) -> Index:
+def _fitting(sizes: Rows, room: int) -> Index:
     """Take sizes in order while they fit into the room that is left; give their places."""
     taken: list[Index] = []
     open_places = np.arange(len(sizes))

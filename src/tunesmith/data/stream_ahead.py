@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import traceback
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.optional import import_by_name
 from tunesmith.data.stream_parts import PartReader, StreamPart, StreamRecipe
 
@@ -45,19 +46,30 @@ class PartsAhead:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        while True:
+        part, error, text = self._next_result()
+        if error is not None:
+            raise TunesmithError(error)
+        if text is not None:
+            raise RuntimeError(f"the look-ahead failed:\n{text}")
+        assert isinstance(part, StreamPart)
+        return part
+
+    def _next_result(self) -> Any:
+        """Wait for what the process sends, as long as it lives; what it sent before its end still counts."""
+        is_alive = True
+        while is_alive:
+            is_alive = self._process.is_alive()
             try:
-                part, error, text = self._queue.get(timeout=_POLL_SECONDS)
+                return self._queue.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                if not self._process.is_alive():
-                    raise RuntimeError(f"the look-ahead ended with exit code {self._process.exitcode}") from None
                 continue
-            if error is not None:
-                raise TunesmithError(error)
-            if text is not None:
-                raise RuntimeError(f"the look-ahead failed:\n{text}")
-            assert isinstance(part, StreamPart)
-            return part
+        raise refusal(
+            "resources.worker_killed",
+            "The process that prepares the stream was ended from outside, most often for lack of memory (exit code "
+            f"{self._process.exitcode}).",
+            "Continue from the last checkpoint with a smaller buffer_size.",
+            key="buffer_size",
+        )
 
     def close(self) -> None:
         """End the process."""
@@ -69,29 +81,24 @@ class PartsAhead:
 
 
 def _produce(order: Any, results: Any) -> None:
-    """Prepare parts until the parent ends or one fails."""
+    """Prepare parts until one fails; the process ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores belong to training
     try:
         recipe, start, number = order.get()
         for name in recipe.plugins:
             import_by_name(name)
-        parts = PartReader(recipe).parts(start, number)
-        while _put(results, (next(parts), None, None)):
-            pass
+        for part in PartReader(recipe).parts(start, number):
+            results.put((part, None, None))
     except TunesmithError as error:
-        _put(results, (None, error.problems, None))
+        results.put((None, error.problems, None))
     except Exception:  # whatever it is, the parent must hear of it
-        _put(results, (None, None, traceback.format_exc()))
+        results.put((None, None, traceback.format_exc()))
 
 
-def _put(results: Any, item: tuple[Any, ...]) -> bool:
-    """Wait for a free place as long as there is someone to read; say whether there was."""
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        try:
-            results.put(item, timeout=_POLL_SECONDS)
-        except queue.Full:
-            continue
-        return True
-    return False
+    if parent is not None:
+        parent.join()
+        os._exit(1)

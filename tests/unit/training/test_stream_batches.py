@@ -191,3 +191,25 @@ def test_resuming_at_a_million_rows_seeks(make_stream: MakeStream, tmp_path: Pat
     again = open_at_million()
     assert rows[:100] == [row.source.row for number in range(250_000, 250_050) for row in again[number]]
     assert np.mean(np.diff(rows) == 1) < 0.1, "shuffled"
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+def test_a_file_that_cannot_be_read_is_told_when_its_turn_comes(make_stream: MakeStream, looks_ahead: bool) -> None:
+    stream = make_stream(looks_ahead=looks_ahead)
+    first, second = stream.recipe.sets
+    missing = replace(first, files=(*first.files, Path("absent.jsonl")))
+    broken = TrainStream(
+        recipe=replace(stream.recipe, sets=(missing, second)),
+        max_row_loss=0,
+        may_drop_broken=False,
+        looks_ahead=looks_ahead,
+    )
+    batches = StreamedBatches(broken, plan(), num_batches=99)
+    assert batches[0]
+    with pytest.raises(TunesmithError) as caught:
+        for number in range(1, 99):
+            batches[number]
+    batches.close()
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where.file) == ("data.file_unreadable", "absent.jsonl")
+    assert batches.position()["micro_batches"] > 4
