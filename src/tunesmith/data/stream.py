@@ -36,7 +36,7 @@ class TrainStream:
     _epoch: int = 0
     _has_rows: bool = True  # of what was read before a resume nothing is known
 
-    def open(self) -> Iterator[StreamPart]:
+    def begin(self) -> Iterator[StreamPart]:
         """Give the parts from the beginning."""
         return self._from(PartReader(self.recipe), WindowStart.first(len(self.recipe.sets)), 0)
 

@@ -61,7 +61,7 @@ class StreamedBatches(Dataset[list[TokenRow]]):
         """Give the rows of a micro-batch; they come in order only."""
         assert number == self._done, "a stream is read in order"
         if self._parts is None:
-            self._parts = self._stream.open()
+            self._parts = self._stream.begin()
         while self._taken == len(self._batches):
             self._take(next(self._parts))
         rows = [self._rows[row].row for row in self._batches[self._taken]]

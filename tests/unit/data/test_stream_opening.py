@@ -26,7 +26,7 @@ def rows(count: int, **changes: Callable[[int], Any]) -> list[dict[str, Any]]:
 def records(stream: TrainStream, num_parts: int) -> list[tuple[str, int]]:
     """Read some parts of a stream; name the record of each row."""
     stream.looks_ahead = False
-    parts = islice(stream.open(), num_parts)
+    parts = islice(stream.begin(), num_parts)
     found = []
     for part in parts:
         stream.account(part)
