@@ -86,7 +86,13 @@ def _long(what: str, folder: Path, rows: int) -> dict[str, Any]:
 
 def _run(command: list[str], cache: str) -> dict[str, Any]:
     """Run a script with caches of its own; its last line is its result."""
-    own = {"HF_HOME": cache, "MODELSCOPE_CACHE": cache, "XDG_CACHE_HOME": cache, "HF_HUB_OFFLINE": "1"}
+    own = {
+        "HF_HOME": cache,
+        "MODELSCOPE_CACHE": cache,
+        "XDG_CACHE_HOME": cache,
+        "TUNESMITH_CACHE": cache,
+        "HF_HUB_OFFLINE": "1",
+    }
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
