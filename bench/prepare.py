@@ -86,13 +86,8 @@ def _long(what: str, folder: Path, rows: int) -> dict[str, Any]:
 
 def _run(command: list[str], cache: str) -> dict[str, Any]:
     """Run a script with caches of its own; its last line is its result."""
-    own = {
-        "HF_HOME": cache,
-        "MODELSCOPE_CACHE": cache,
-        "XDG_CACHE_HOME": cache,
-        "TUNESMITH_CACHE": cache,
-        "HF_HUB_OFFLINE": "1",
-    }
+    caches = ("HF_HOME", "MODELSCOPE_CACHE", "XDG_CACHE_HOME", "TUNESMITH_CACHE")
+    own = {**dict.fromkeys(caches, cache), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
