@@ -7,6 +7,7 @@ It holds finished rows only; where they came from is kept per row, why others ar
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,8 +94,16 @@ class Piece:
         return Piece(rows=rows, input_ids=self.input_ids[tokens], weights=self.weights[tokens], offsets=offsets)
 
 
+class FlatRows(ABC):
+    """Base of rows whose tokens can be had many rows at a time."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Piece]:
+        """Give all rows flat."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class TokenStore:
+class TokenStore(FlatRows):
     """Rows in a few flat arrays; `store[i]` is a `TokenRow` over views of them, without a copy.
 
     `names` are the distinct segment names and `files` the distinct (dataset, file) pairs that the arrays point to; a
@@ -166,7 +175,7 @@ class TokenStore:
         )
 
 
-class RowsView:
+class RowsView(FlatRows):
     """Some rows of others in an order of their own; a row may come more than once."""
 
     def __init__(self, rows: TokenRows, index: npt.NDArray[np.integer[Any]]) -> None:
@@ -268,7 +277,7 @@ _PIECE_ROWS = 4096
 
 def pieces_of(rows: TokenRows) -> Iterator[Piece]:
     """Give all rows flat, some thousand at a time, in any order; a row that comes twice is given twice."""
-    if isinstance(rows, (TokenStore, RowsView)):
+    if isinstance(rows, FlatRows):
         yield from rows.pieces()
         return
     for start in range(0, len(rows), _PIECE_ROWS):

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith.checks.context import CheckContext
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.progress import format_seconds, say
 from tunesmith.data.pipeline import PreparedData
 from tunesmith.data.store import TokenRows
@@ -18,6 +18,13 @@ from tunesmith.data.store import TokenRows
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Prepare all data sets, show what became of the rows, and give it as numbers."""
+    if config.data.streaming:
+        raise refusal(
+            "config.keys_conflict",
+            "With streaming, rows are tokenised while training reads them; nothing can be prepared before.",
+            "Leave streaming out to prepare the data.",
+            key="streaming",
+        )
     context = CheckContext(config)
     if not context.has("data"):
         raise TunesmithError(context.problems)

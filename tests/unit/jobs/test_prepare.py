@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import DatasetWriter
+from tunesmith.checks.preflight import run_preflight
 from tunesmith.config.load import load_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.jobs.prepare import run
@@ -38,6 +39,19 @@ def test_rows_are_prepared_once(keys: dict[str, Any], tmp_path: Path, capsys: py
     same = ("tokens", "supervised_tokens", "parts", "ledger")
     assert [again[name] for name in same] == [first[name] for name in same]
     assert "Everything was prepared before" in capsys.readouterr().err
+
+
+def test_training_finds_what_was_prepared(keys: dict[str, Any], tmp_path: Path) -> None:
+    run(load_config(keys, command="prepare"))
+    config = load_config({**keys, "output_dir": str(tmp_path / "out")}, command="train")
+    data = run_preflight(config).parts.data
+    assert data is not None and data.made is not None
+    assert (data.made.num_made, data.made.num_reused) == (0, 3)
+
+
+def test_a_stream_is_not_prepared(keys: dict[str, Any]) -> None:
+    with pytest.raises(TunesmithError, match="streaming"):
+        run(load_config({**keys, "streaming": True, "max_steps": 5}, command="prepare"))
 
 
 def test_rows_that_cannot_be_prepared_are_refused(keys: dict[str, Any], dataset_writer: DatasetWriter) -> None:

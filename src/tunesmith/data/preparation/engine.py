@@ -130,6 +130,7 @@ class _Run:
             workers = self._num_workers(rest)
             if workers > 1 and (self._rules.is_eager or self._pays(rest, method, begun, workers)):
                 self.num_workers = workers
+                say(f"Data is prepared in {workers} processes.")
                 yield from make_in_workers(self._workshop, rest, num_workers=workers, start_method=method, bench=bench)
                 return
             yield task, bench.make(task)

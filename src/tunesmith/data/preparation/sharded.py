@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tunesmith.core.types import IntArray, RowRef, TokenRow
 from tunesmith.data.preparation.shards import Shard, open_rows, read_arrays, trait_array, trait_names
-from tunesmith.data.store import STORE_VERSION, Array, Piece, TokenStore, Traits
+from tunesmith.data.store import STORE_VERSION, Array, FlatRows, Piece, TokenStore, Traits
 
 # Shards whose files are mapped at the same time; each takes a file descriptor.
 _MAX_OPEN = 64
@@ -31,7 +31,7 @@ class PlacedShard:
     file: str
 
 
-class ShardedStore:
+class ShardedStore(FlatRows):
     """Token rows of shards, one after the other."""
 
     def __init__(self, shards: Sequence[PlacedShard]) -> None:

@@ -86,13 +86,17 @@ def make_in_workers(
         initializer=_begin,
         initargs=(workshop, bench if start_method == "fork" else None, Path.cwd(), tuple(sys.path)),
     )
-    is_done = False
+    others = set(multiprocessing.active_children())
     try:
         with _quiet_threads():
             yield from _run(executor, tasks, num_workers * (1 + _WAITING))
-        is_done = True
+    except BaseException:
+        # Workers are not asked to end: what they are at is whole or absent, and an interrupted process may be unable to.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
+        raise
     finally:
-        executor.shutdown(wait=is_done, cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 def _run(executor: ProcessPoolExecutor, tasks: Sequence[Task], most: int) -> Iterator[tuple[Task, Shard]]:

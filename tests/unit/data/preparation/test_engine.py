@@ -176,6 +176,24 @@ def test_workers_end_with_their_parent(texts: Path, tmp_path: Path) -> None:
     assert not alive
 
 
+@can_fork
+def test_an_interrupt_ends_all_processes(texts: Path, tmp_path: Path) -> None:
+    process = multiprocessing.get_context("fork").Process(
+        target=make,
+        args=(texts, tmp_path / "shards", WordTokenizer(seconds=0.1)),
+        kwargs={"num_workers": 2, "is_eager": True},
+    )
+    process.start()
+    pid = process.pid
+    assert pid is not None
+    wait_until(lambda: list((tmp_path / "shards").rglob("*.json")))
+    workers = workers_of(pid)
+    os.kill(pid, signal.SIGINT)
+    process.join(10)
+    assert process.exitcode == 1 and len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
 def test_another_rank_waits_for_the_shards(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_GRACE_SECONDS", 0.05)
     monkeypatch.setattr(engine, "_WAIT_SECONDS", 0.01)

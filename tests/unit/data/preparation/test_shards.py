@@ -102,6 +102,11 @@ def test_views_of_shards_give_their_tokens_flat(path: Path, tmp_path: Path) -> N
     assert found == {place: view[place].input_ids.tolist() for place in range(4)}
 
 
+def test_shards_are_read_one_at_a_time(path: Path, tmp_path: Path) -> None:
+    store = store_of(path, tmp_path / "shards")
+    assert [piece.rows.tolist() for piece in pieces_of(store)] == [[0, 1], [2, 3, 4, 5], [6]]
+
+
 def test_the_fingerprint_is_of_the_content(path: Path, tmp_path: Path) -> None:
     print_of = store_of(path, tmp_path / "a").fingerprint
     moved = write_texts(tmp_path / "other", [], "texts.jsonl")
