@@ -91,7 +91,7 @@ def make_in_workers(
         with _quiet_threads():
             yield from _run(executor, tasks, num_workers * (1 + _WAITING))
     except BaseException:
-        # Workers are not asked to end: what they are at is whole or absent, and an interrupted process may be unable to.
+        # Workers are ended, not asked: shards are whole or absent, and an interrupted process may be unable to ask.
         for worker in set(multiprocessing.active_children()) - others:
             worker.kill()
         raise
