@@ -90,7 +90,7 @@ def _training_needs_data(flat: Flat) -> Finding | None:
 def _inspection_needs_data(flat: Flat) -> Finding | None:
     if flat["dataset"] or flat["eval_dataset"]:
         return None
-    return _missing("No data set is named, so there is nothing to inspect.", "Write dataset: names or file paths.")
+    return _missing("No data set is named, so there are no rows to look at.", "Write dataset: names or file paths.")
 
 
 @_rule("do_train", "do_eval", "do_predict")

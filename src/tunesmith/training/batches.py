@@ -21,7 +21,7 @@ from tunesmith.core.types import Batch, LayoutKind, TokenRow
 from tunesmith.data.bins import MicroBatch, RowGroups
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules, plan_epoch
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 
 # One key around the batch: transformers hands its inputs through functions that expect a mapping.
 Inputs = dict[str, Batch]
@@ -30,7 +30,7 @@ Inputs = dict[str, Batch]
 class PlannedBatches:
     """The micro-batches of one rank in one epoch, as a batch sampler."""
 
-    def __init__(self, store: TokenStore, rules: PlanRules, *, rank: int = 0) -> None:
+    def __init__(self, store: TokenRows, rules: PlanRules, *, rank: int = 0) -> None:
         self._lengths, self._rules, self._rank = store.lengths, rules, rank
         self._epoch = 0
         self._plan = plan_epoch(self._lengths, rules, epoch=0, rank=rank)
@@ -79,7 +79,7 @@ def num_workers(asked: int) -> int:
     return min(asked, cores)
 
 
-def build_loader(store: TokenStore, batches: PlannedBatches, settings: LoaderSettings) -> DataLoader[TokenRow]:
+def build_loader(store: TokenRows, batches: PlannedBatches, settings: LoaderSettings) -> DataLoader[TokenRow]:
     """Make the data loader of planned batches; it draws nothing from the global random generator."""
     return DataLoader(
         store,  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def evaluation_rules(rules: PlanRules, *, batch_rows: int, world_size: int) -> P
     )  # fmt: skip
 
 
-def plan_in_order(store: TokenStore, rules: PlanRules, *, rank: int = 0) -> RowGroups:
+def plan_in_order(store: TokenRows, rules: PlanRules, *, rank: int = 0) -> RowGroups:
     """Plan one pass over all rows, neighbours of similar length together, for evaluation."""
     order = np.argsort(-store.lengths, kind="stable").astype(np.int32)
     plan = plan_epoch(store.lengths[order], replace(rules, shuffle=False), epoch=0, rank=rank)
