@@ -7,6 +7,7 @@ no type of file is fetched that we do not read.
 """
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ Hub = Literal["hf", "ms"]
 
 ALL_SUBSETS = "all"
 HUB_NAMES = {"hf": "Hugging Face", "ms": "ModelScope"}
+_SIGN_WAITS_SECONDS = (0.0, 1.0)
+_SIGN_TIMEOUT_SECONDS = 3.0
+_SIGN_LASTS_SECONDS = 60.0
 _BUILDERS = re.compile(r"datasets\.packaged_modules\.(json|csv|text|parquet|arrow)\.\w+")
 _FILE_ON_HUB = re.compile(r"hf://datasets/(?P<repo>[^@/]+/[^@/]+|[^@/]+)@(?P<revision>[^/]+)/(?P<path>.+)")
 
@@ -47,9 +51,10 @@ def fetch_files(hub_set: HubSet) -> tuple[Path, ...]:
         return split_files(_fetch_from_modelscope(hub_set), hub_set)
     with _coded_errors(hub_set):
         try:
+            _ask_for_a_sign()
             urls = _urls_of(hub_set.repo, hub_set)
-        except ConnectionError:
-            return split_files(_cached_snapshot(hub_set), hub_set)
+        except ConnectionError as error:
+            return split_files(_cached_snapshot(hub_set, error), hub_set)
         return tuple(_fetch_file(hub_set, url) for url in urls)
 
 
@@ -67,6 +72,10 @@ def fetch_info(repo: str) -> Path:
     """Fetch dataset_info.json of a data set repository on Hugging Face (LLaMA-Factory's `dataset_dir: REMOTE:id`)."""
     with _coded_errors(HubSet(hub="hf", repo=repo)):
         hub: Any = import_by_name("huggingface_hub")
+        try:
+            _ask_for_a_sign()
+        except ConnectionError as error:
+            return _cached_snapshot(HubSet(hub="hf", repo=repo), error) / "dataset_info.json"
         return Path(hub.hf_hub_download(repo, "dataset_info.json", repo_type="dataset"))
 
 
@@ -110,10 +119,36 @@ def _fetch_file(hub_set: HubSet, url: str) -> Path:
     return Path(hub.hf_hub_download(hub_set.repo, match["path"], repo_type="dataset", revision=match["revision"]))
 
 
-def _cached_snapshot(hub_set: HubSet) -> Path:
+def _ask_for_a_sign() -> None:
+    """Raise ConnectionError where the hub does not answer: libraries would try each file for 23 s before they say so."""
+    reason = _why_unreachable(int(time.monotonic() / _SIGN_LASTS_SECONDS))
+    if reason is not None:
+        raise ConnectionError(reason)
+
+
+@cache
+def _why_unreachable(minute: int) -> str | None:
+    """Ask the hub for any answer, and once more after a second; an answer holds for a minute."""
+    hub: Any = import_by_name("huggingface_hub")
+    errors: Any = import_by_name("httpx2")
+    reason = ""
+    for wait in _SIGN_WAITS_SECONDS:
+        time.sleep(wait)
+        try:
+            hub.get_session().head(hub.constants.ENDPOINT, timeout=_SIGN_TIMEOUT_SECONDS)
+            return None
+        except (OSError, errors.TransportError) as error:  # OSError: HF_HUB_OFFLINE
+            reason = f"{hub.constants.ENDPOINT} gives no answer ({error})"
+    return reason
+
+
+def _cached_snapshot(hub_set: HubSet, reason: Exception) -> Path:
     """Find what an earlier run has fetched, when the hub cannot be reached."""
     hub: Any = import_by_name("huggingface_hub")
-    folder = Path(hub.snapshot_download(hub_set.repo, repo_type="dataset", local_files_only=True))
+    try:
+        folder = Path(hub.snapshot_download(hub_set.repo, repo_type="dataset", local_files_only=True))
+    except OSError as error:
+        raise _unreachable(hub_set, reason) from error
     say(f"{hub_set.repo}: the hub cannot be reached; the files of an earlier run are taken")
     return folder
 

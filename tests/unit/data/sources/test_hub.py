@@ -6,12 +6,15 @@ The hub is a small fake; folders that are copies of a hub's sets are read by `da
 """
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import datasets.exceptions
+import httpx2
+import huggingface_hub
 import pytest
 
 from tunesmith.core.errors import Problem, TunesmithError
@@ -59,11 +62,16 @@ def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., lis
             "datasets": SimpleNamespace(load_dataset_builder=build, get_dataset_config_names=lambda _: ["a", "b"]),
             "datasets.exceptions": datasets.exceptions,
             "huggingface_hub": SimpleNamespace(
-                hf_hub_download=download, snapshot_download=lambda *_, **__: str(tmp_path)
+                hf_hub_download=download,
+                snapshot_download=lambda *_, **__: str(tmp_path),
+                get_session=lambda: SimpleNamespace(head=lambda *_, **__: None),
+                constants=SimpleNamespace(ENDPOINT="https://hub.invalid"),
             ),
+            "httpx2": httpx2,
         }
         monkeypatch.setattr(hub, "import_by_name", modules.__getitem__)
         fetch_files.cache_clear()
+        hub._why_unreachable.cache_clear()
         return asked
 
     return place
@@ -125,13 +133,26 @@ def test_without_a_network_the_files_of_an_earlier_run_are_taken(
     assert fetch_files(HubSet(hub="hf", repo="org/set")) == (tmp_path / "old.jsonl",)
 
 
-def test_without_a_network_and_an_earlier_run_it_ends_clearly() -> None:
+def test_without_a_network_and_an_earlier_run_it_ends_clearly_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        asked.append(time.monotonic())
+        raise httpx2.ConnectError("no such name")
+
+    asked: list[float] = []
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=fail))
+    monkeypatch.setattr(hub, "_SIGN_WAITS_SECONDS", (0.0, 0.01))
     fetch_files.cache_clear()
+    hub._why_unreachable.cache_clear()
+    started = time.monotonic()
     problem = refused(HubSet(hub="hf", repo="org/never-fetched"))
     assert (problem.code, problem.exit_code.name) == ("data.hub_unreachable", "ENVIRONMENT")
+    assert "no such name" in problem.message and "local_files_only" not in problem.message
+    assert len(asked) == 2 and time.monotonic() - started < 5
     with pytest.raises(TunesmithError) as caught:
         fetch_info("org/never-fetched")
     assert caught.value.problems[0].code == "data.hub_unreachable"
+    assert len(asked) == 2  # The answer holds for a while.
+    hub._why_unreachable.cache_clear()
 
 
 def test_modelscope_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
