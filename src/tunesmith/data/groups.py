@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tunesmith.data.chains import join
+
 Index = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -32,7 +34,8 @@ def group_by_keys(num_rows: int, keys: Iterable[tuple[npt.NDArray[Any], Mask | N
     """
     pairs = [_pairs(values, counts) for values, counts in keys]
     joined = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int32)
-    leaders = _leaders(num_rows, joined[0], joined[1])
+    leaders = np.arange(num_rows, dtype=np.int32)
+    join(leaders, joined[0], joined[1])
     numbers = np.cumsum(leaders == np.arange(num_rows, dtype=np.int32), dtype=np.int32) - np.int32(1)
     groups: Rows = numbers[leaders]
     return groups
@@ -53,20 +56,6 @@ def _sorted(values: npt.NDArray[Any]) -> tuple[Rows, Mask]:
     ordered = values[order]
     is_repeated: Mask = ordered[1:] == ordered[:-1]
     return order, is_repeated
-
-
-def _leaders(num_rows: int, left: Rows, right: Rows) -> Rows:
-    """Give each row the smallest row it is joined with over any chain of pairs."""
-    leader = np.arange(num_rows, dtype=np.int32)
-    while len(left):
-        first, second = leader[left], leader[right]
-        differ = first != second
-        left, right = left[differ], right[differ]
-        low = np.minimum(first[differ], second[differ])
-        np.minimum.at(leader, np.maximum(first[differ], second[differ]), low)
-        while not np.array_equal(shorter := leader[leader], leader):
-            leader = shorter
-    return leader
 
 
 def grouping_answers(answers: npt.NDArray[np.uint64], chars: npt.NDArray[Any]) -> Mask:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rensa import RMinHash
 
+from tunesmith.data.chains import join
 from tunesmith.data.grams import Grams, Hashes, Mask, Membership, Numbers, common_grams, iterate_grams
 from tunesmith.data.store import TokenRows
 
@@ -93,7 +94,7 @@ def near_duplicate_clusters(signatures: Signatures, threshold: float) -> Numbers
             is_apart = leaders[lefts] != leaders[rights]
             left, right = lefts[is_apart], rights[is_apart]
             is_alike = _similarity(signatures, left, right) >= threshold
-            _join(leaders, left[is_alike], right[is_alike])
+            join(leaders, left[is_alike], right[is_alike])
     return leaders
 
 
@@ -123,14 +124,3 @@ def _similarity(signatures: Signatures, left: Numbers, right: Numbers) -> npt.ND
     slots = signatures.view(np.uint16)
     shares: npt.NDArray[np.float64] = (slots[left] == slots[right]).mean(axis=1)
     return shares
-
-
-def _join(leaders: Numbers, lefts: Numbers, rights: Numbers) -> None:
-    """Unite the clusters of pairs; each row keeps pointing to the first row of its cluster."""
-    while True:
-        first, second = leaders[lefts], leaders[rights]
-        if np.array_equal(first, second):
-            return
-        np.minimum.at(leaders, np.maximum(first, second), np.minimum(first, second))
-        while not np.array_equal(shorter := leaders[leaders], leaders):
-            leaders[:] = shorter
