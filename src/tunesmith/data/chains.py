@@ -13,7 +13,7 @@ Numbers = npt.NDArray[Any]
 def join(leaders: Numbers, left: Numbers, right: Numbers) -> None:
     """Unite the groups of pairs, in place; `leaders[i]` is the first of the group of i before and after.
 
-    Start from `np.arange(n)`. All pairs are followed at once (Shiloach and Vishkin, 1982), so that no pair costs Python.
+    Start from `np.arange(n)`. All pairs are followed at once (Shiloach and Vishkin, 1982): no pair costs Python.
     """
     while len(left):
         first, second = leaders[left], leaders[right]
