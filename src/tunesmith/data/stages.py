@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which kind of rows each stage trains on, also for stages whose loss is not registered: their rows can be looked at."""
+"""Which kind of rows each stage trains on, also for stages without a loss here: their rows can be looked at."""
 
 from collections.abc import Mapping
 

@@ -21,7 +21,8 @@ from tunesmith.data.conversion.convert import (
     write,
 )
 from tunesmith.data.conversion.media_paths import MediaFiles
-from tunesmith.data.conversion.rows import TABLES, Source, columns_as_text
+from tunesmith.data.conversion.rows import Source, columns_as_text
+from tunesmith.data.conversion.stored import TABLES
 from tunesmith.data.conversion.writers import Layout
 from tunesmith.data.sources.base import file_type
 

@@ -16,8 +16,9 @@ from tunesmith.core.names import nearest
 from tunesmith.data.conversion.arrow_types import cells_metadata, column_type
 from tunesmith.data.conversion.cells import CellKind, cell_kind
 from tunesmith.data.conversion.media_paths import MediaFiles
-from tunesmith.data.conversion.rows import TABLES, TEXT_TABLES, Source, stored_schema
+from tunesmith.data.conversion.rows import TEXT_TABLES, Source, stored_schema
 from tunesmith.data.conversion.shapes import Shape
+from tunesmith.data.conversion.stored import TABLES
 from tunesmith.data.conversion.writers import WRITERS, Layout
 from tunesmith.data.sources.base import Fault, Record, file_type, readers
 

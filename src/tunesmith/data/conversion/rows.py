@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
-import pyarrow.ipc
-import pyarrow.parquet
 
-from tunesmith.data.conversion.arrow_types import CELLS_KEY, cells_metadata
-from tunesmith.data.conversion.cells import CellKind, from_cells, parse_kinds, to_json_value
-from tunesmith.data.sources.base import Fault, Record, file_type, readers
+from tunesmith.data.conversion.arrow_types import cells_metadata
+from tunesmith.data.conversion.cells import CellKind, from_cells, to_json_value
+from tunesmith.data.conversion.stored import TABLES, schema_of, stored_cells
+from tunesmith.data.sources.base import Fault, Record, file_type
+from tunesmith.data.sources.columns import stored_reader
 
-TABLES = ("parquet", "arrow")
 TEXT_TABLES = ("csv", "tsv")
 
 
@@ -41,7 +40,7 @@ class Source:
     def rows(self) -> Iterator[Record | Fault]:
         """Read the rows; unless they stay as stored, dates and decimals become text, as JSON has neither."""
         cells = self.cells if self.is_stored else {**stored_cells(self.path), **self.cells}
-        for entry in readers.get(self.type)(self.path):
+        for entry in stored_reader(self.type)(self.path):
             yield self._taken(entry, cells) if isinstance(entry, Record) else entry
 
     def _taken(self, entry: Record, cells: Mapping[str, CellKind]) -> Record | Fault:
@@ -80,7 +79,7 @@ class Source:
 
 def stored_schema(source: Source) -> pyarrow.Schema:
     """Give the schema of a table, its columns chosen and renamed."""
-    schema = _schema_of(source.path)
+    schema = schema_of(source.path)
     names = source.columns or schema.names
     fields = [schema.field(name).with_name(source.rename.get(name, name)) for name in names]
     cells = {source.rename.get(name, name): kind for name, kind in stored_cells(source.path).items() if name in names}
@@ -92,32 +91,10 @@ def columns_as_text(source: Source) -> list[str]:
     if source.type not in TABLES or source.is_stored:
         return []
     chosen = source.columns
-    return [one.name for one in _schema_of(source.path) if (not chosen or one.name in chosen) and _is_textual(one.type)]
+    return [one.name for one in schema_of(source.path) if (not chosen or one.name in chosen) and _is_textual(one.type)]
 
 
 def _is_textual(kind: pyarrow.DataType) -> bool:
     if pyarrow.types.is_nested(kind):
         return any(_is_textual(kind.field(index).type) for index in range(kind.num_fields))
     return bool(pyarrow.types.is_temporal(kind) or pyarrow.types.is_decimal(kind))
-
-
-def stored_cells(path: Path) -> dict[str, CellKind]:
-    """Read the kinds of columns that an earlier conversion wrote into a table with types."""
-    if file_type(path) not in TABLES:
-        return {}
-    try:
-        text = (_schema_of(path).metadata or {}).get(CELLS_KEY)
-    except (pyarrow.ArrowInvalid, OSError):  # its reader will say what is wrong
-        return {}
-    return parse_kinds(json.loads(text)) if text is not None else {}
-
-
-def _schema_of(path: Path) -> pyarrow.Schema:
-    if file_type(path) == "parquet":
-        return pyarrow.parquet.read_schema(path)
-    with pyarrow.memory_map(str(path)) as stream:
-        try:
-            return pyarrow.ipc.open_file(stream).schema
-        except pyarrow.ArrowInvalid:
-            stream.seek(0)
-            return pyarrow.ipc.open_stream(stream).schema

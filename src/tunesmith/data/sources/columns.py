@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables by columns: parquet files, and Arrow files as `datasets` keeps them; read in batches, never whole.
 
-These files cannot be entered at any row: a process that reads spans one after the other keeps its place in the file.
+Columns that a conversion of ours wrote as JSON text are read back as what they were. These files cannot be entered at
+any row: a process that reads spans one after the other keeps its place in the file.
 """
 
 import hashlib
+import json
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pyarrow
 import pyarrow.parquet
 
 from tunesmith.core.files import sha256_file
+from tunesmith.data.conversion.cells import CellKind, from_cells
+from tunesmith.data.conversion.stored import stored_cells
 from tunesmith.data.sources.base import Fault, Position, Reader, Record, Span, file_changed, readers
 
 _BATCH_ROWS = 1000
@@ -25,8 +29,13 @@ _BUFFER_BYTES = 2**20
 class ColumnReader(Reader):
     """Reads the rows of record batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_stored: bool = False) -> None:
+        """`as_stored` leaves the cells of a conversion as the text that they are."""
+        self._as_stored = as_stored
         self._open: _Cursor | None = None
+
+    def _cells(self, path: Path) -> dict[str, CellKind]:
+        return {} if self._as_stored else stored_cells(path)
 
     @abstractmethod
     def batches(self, path: Path) -> Iterator[Any]:
@@ -53,7 +62,7 @@ class ColumnReader(Reader):
         cursor = self._open
         self._open = None
         if cursor is None or cursor.path != path or cursor.row > span.start.row:
-            cursor = _Cursor(path, self.batches(path))
+            cursor = _Cursor(path, self.batches(path), self._cells(path))
         try:
             yield from cursor.read(span)
         except (pyarrow.ArrowInvalid, OSError) as error:
@@ -62,11 +71,11 @@ class ColumnReader(Reader):
 
     def __call__(self, path: Path) -> Iterator[Record | Fault]:
         """Read a whole file."""
-        row = 0
+        row, cells = 0, self._cells(path)
         try:
             for batch in self.batches(path):
                 for values in batch.to_pylist():
-                    yield _record(row, values)
+                    yield _record(row, values, cells)
                     row += 1
         except (pyarrow.ArrowInvalid, OSError) as error:
             yield _file_fault(error)
@@ -75,12 +84,13 @@ class ColumnReader(Reader):
 class _Cursor:
     """A place in a file that is read from its start to its end."""
 
-    def __init__(self, path: Path, batches: Iterator[Any]) -> None:
+    def __init__(self, path: Path, batches: Iterator[Any], cells: Mapping[str, CellKind]) -> None:
         self.path, self.row = path, 0
+        self._cells = cells
         self._batches = batches
         self._rest: Any = None
 
-    def read(self, span: Span) -> Iterator[Record]:
+    def read(self, span: Span) -> Iterator[Record | Fault]:
         while self.row < span.end.row:
             batch = self._rest if self._rest is not None else next(self._batches, None)
             self._rest = None
@@ -90,7 +100,7 @@ class _Cursor:
             taken = min(span.end.row - self.row - skipped, batch.num_rows - skipped)
             self.row += skipped
             for values in batch.slice(skipped, taken).to_pylist():
-                yield _record(self.row, values)
+                yield _record(self.row, values, self._cells)
                 self.row += 1
             if skipped + taken < batch.num_rows:
                 self._rest = batch.slice(skipped + taken)
@@ -137,8 +147,17 @@ def _hash(digest: str, first: int, last: int) -> str:
     return hashlib.sha256(f"{digest} {first} {last}".encode()).hexdigest()
 
 
-def _record(row: int, values: dict[str, Any]) -> Record:
-    return Record(row=row, values={key: _without_filling(value) for key, value in values.items()})
+def _record(row: int, values: Mapping[str, Any], cells: Mapping[str, CellKind]) -> Record | Fault:
+    values = {key: _without_filling(value) for key, value in values.items()}
+    try:
+        return Record(row=row, values=from_cells(values, cells) if cells else values)
+    except (json.JSONDecodeError, TypeError) as error:
+        return Fault(
+            code="data.json_malformed",
+            message=f"A cell of a column that the file itself calls JSON text is none: {error}.",
+            remedy="Convert the file again with `tunesmith data convert`.",
+            row=row,
+        )
 
 
 def _file_fault(error: Exception) -> Fault:
@@ -156,5 +175,11 @@ def _without_filling(value: Any) -> Any:
     return [_without_filling(item) for item in value] if isinstance(value, list) else value
 
 
+def stored_reader(name: str) -> Reader:
+    """Give the reader of a type of files, of tables one that leaves the cells of a conversion as they are stored."""
+    return _STORED.get(name) or readers.get(name)
+
+
+_STORED: Mapping[str, Reader] = {"parquet": ParquetReader(as_stored=True), "arrow": ArrowReader(as_stored=True)}
 readers.register("parquet")(ParquetReader())
 readers.register("arrow")(ArrowReader())

@@ -120,7 +120,7 @@ def _fetch_file(hub_set: HubSet, url: str) -> Path:
 
 
 def _ask_for_a_sign() -> None:
-    """Raise ConnectionError where the hub does not answer: libraries would try each file for 23 s before they say so."""
+    """Raise ConnectionError where the hub does not answer: libraries would try each file for 23 s."""
     reason = _why_unreachable(int(time.monotonic() / _SIGN_LASTS_SECONDS))
     if reason is not None:
         raise ConnectionError(reason)

@@ -14,7 +14,7 @@ import pytest
 
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import collected_warnings
-from tunesmith.data.sources.base import Record, file_type, readers
+from tunesmith.data.sources.base import Position, Record, Span, file_type, readers
 from tunesmith.jobs.data_convert import ConvertRequest, run
 
 ODD_ROWS = [
@@ -53,6 +53,24 @@ def there_and_back(source: Path, folder: Path, via: str, **more: Any) -> list[An
 def test_odd_rows_come_back_as_they_were(via: str, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "odd.jsonl", ODD_ROWS)
     assert there_and_back(source, tmp_path, via) == ODD_ROWS
+
+
+@pytest.mark.parametrize("via", ["parquet", "arrow"])
+def test_training_reads_the_rows_that_were_converted(via: str, tmp_path: Path) -> None:
+    target = tmp_path / f"odd.{via}"
+    convert(write_rows(tmp_path / "odd.jsonl", ODD_ROWS), target)
+    reader = readers.get(via)
+    spans = [span for span in reader.cut(target, Position(), max_rows=2) if isinstance(span, Span)]
+    by_spans = [one for span in spans for one in reader.read(target, span)]
+    assert len(spans) == 2 and [one.values for one in by_spans if isinstance(one, Record)] == ODD_ROWS
+    assert rows_of(target) == ODD_ROWS
+
+
+def test_a_cell_that_is_no_json_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    table = pyarrow.table({"a": ["1", "{"]}).replace_schema_metadata({"tunesmith.cells": '{"a": "json"}'})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    first, second = rows_of(tmp_path / "a.parquet")
+    assert first == {"a": 1} and (second.code, second.row) == ("data.json_malformed", 1)
 
 
 @pytest.mark.parametrize("via", ["csv", "parquet"])
