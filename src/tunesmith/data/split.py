@@ -48,6 +48,13 @@ class Split:
 
 def split_rows(keys: SplitKeys, val_size: float, *, seed: int, by: SplitBy = "group") -> Split:
     """Split rows; `val_size` is a share below 1, else a count."""
+    if len(keys) and val_size >= len(keys):
+        raise refusal(
+            "check.split_too_large",
+            f"val_size asks for {int(val_size)} of {len(keys)} rows, which leaves none for training.",
+            "Write the share for evaluation, for example val_size: 0.1, or a smaller number of rows.",
+            key="val_size",
+        )
     if by == "random":
         return _split_at_random(keys, val_size, seed)
     target = max(1, round(val_size * len(keys)) if val_size < 1 else int(val_size))

@@ -34,8 +34,7 @@ class DataSection(Section):
     val_size: float = Field(0.0, ge=0, description="Evaluation rows taken from dataset: a share below 1, else a count.")
     val_split_by: Literal["group", "near_duplicates", "random"] = Field(
         "group",
-        description="Which rows val_size keeps together: those with one prompt or long answer, near-duplicates too, "
-        "or none (LLaMA-Factory's split).",
+        description="Rows that val_size keeps together: of one prompt or long answer, near-duplicates too, or none.",
     )
     eval_on_each_dataset: bool = Field(False, description="Report each set of eval_dataset by its name.")
     mix_strategy: Literal["concat", "interleave_under", "interleave_over", "interleave_once"] = Field(
