@@ -14,6 +14,8 @@ from tunesmith.checks.context import CheckContext
 from tunesmith.checks.judged_rows import JudgedRows
 from tunesmith.checks.judgement import Judgement, judgement, tell
 from tunesmith.core.errors import Problem, Where
+from tunesmith.templates.run_template import policy_of
+from tunesmith.templates.weights import trains_all
 
 _NUM_QUOTES = 5
 _SECONDS_A_ROW = 1.0
@@ -23,7 +25,7 @@ _SECONDS_A_ROW = 1.0
 def identifiers_come_from_the_prompt(context: CheckContext, rows: JudgedRows) -> Iterator[Judgement]:
     """Find answers with identifiers that stand nowhere before them."""
     pattern = context.config.data.identifier_pattern
-    if pattern is None or context.config.template.train_on_prompt:
+    if pattern is None or trains_all(policy_of(context.config)):
         return
     foreign: dict[int, str] = {}
     for record in range(len(rows)):

@@ -16,6 +16,8 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError
 from tunesmith.data.store import TokenRows
 from tunesmith.models.coverage import coverage
+from tunesmith.templates.run_template import policy_of
+from tunesmith.templates.weights import trains_all
 
 # A further look at the configuration that raises TunesmithError, for what only a job can judge (its output folder).
 Guard = Callable[[RunConfig], object]
@@ -111,7 +113,7 @@ def _count_rows(context: CheckContext) -> dict[str, Any]:
             "supervised_tokens": int(train.num_supervised.sum()),
             "longest_row": int(train.lengths.max()),
         }
-        if context.row_kind == "supervised" and not context.config.template.train_on_prompt:
+        if context.row_kind == "supervised" and not trains_all(policy_of(context.config)):
             counts |= _count_answers(train, context.template.stop_ids())
     if schedule is not None:
         counts |= {"steps_per_epoch": schedule.steps_per_epoch, "steps": schedule.total_steps}

@@ -57,7 +57,8 @@ def _values_after(words: Sequence[str], position: int, index: Index) -> list[str
 
 def _is_value_of_flag(word: str, entry: KeyEntry) -> bool:
     takes_text = "string" in entry.kinds and not word.startswith("--") and "=" not in word
-    return word.lower() in _BOOLEAN_WORDS or takes_text
+    takes_null = entry.takes_null and word.lower() == "null"
+    return word.lower() in _BOOLEAN_WORDS or takes_text or takes_null
 
 
 def _stray(word: str) -> Problem:

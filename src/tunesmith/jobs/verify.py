@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tunesmith verify template`: training, serving and transformers make the same tokens of a corpus, or it is told."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,9 @@ from tunesmith.templates.jinja_template import JinjaTemplate
 from tunesmith.templates.run_template import load_run_template, policy_of
 from tunesmith.templates.tokenizer import load_tokenizer
 from tunesmith.templates.verification import CaseOutcome, verify_template
+
+_NAMES = 22  # Columns of the names of conversations.
+_WIDTH = 80
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -41,17 +45,25 @@ def run(config: RunConfig) -> dict[str, Any]:
 
 def table_of(outcomes: Sequence[CaseOutcome]) -> list[str]:
     """Write one line a turn, and the refusals, notes and differences of each conversation."""
-    lines = [f"{'conversation':22} {'turn':>4} {'tokens':>6} {'trained':>7}  stop trained  header not trained"]
+    lines = [f"{'conversation':{_NAMES}} {'turn':>4} {'tokens':>6} {'trained':>7}  stop trained  header not trained"]
     for outcome in outcomes:
         for turn in outcome.turns:
             stop, header = ("yes" if good else "NO" for good in (turn.is_stop_trained, not turn.is_header_trained))
             lines.append(
-                f"{outcome.name:22} {turn.message:>4} {turn.tokens:>6} {turn.trained:>7}  {stop:12}  {header}"
+                f"{outcome.name:{_NAMES}} {turn.message:>4} {turn.tokens:>6} {turn.trained:>7}  {stop:12}  {header}"
             )
-        lines += [f"{outcome.name:22} refused: {outcome.refused}"] if outcome.refused else []
-        lines += [f"{'':22} note: {note}" for note in outcome.notes]
-        lines += [f"{'':22} DIFFERS: {difference}" for difference in (*outcome.differences, *outcome.openings)]
+        lines += _remark(outcome.name, f"refused: {outcome.refused}") if outcome.refused else []
+        remarks = [f"note: {note}" for note in outcome.notes]
+        remarks += [f"DIFFERS: {difference}" for difference in (*outcome.differences, *outcome.openings)]
+        lines += [line for remark in remarks for line in _remark("", remark)]
     return lines
+
+
+def _remark(name: str, text: str) -> list[str]:
+    """Write a remark behind the names of conversations, in lines that a terminal of 80 columns shows whole."""
+    return textwrap.wrap(
+        " ".join(text.split()), _WIDTH, initial_indent=f"{name:{_NAMES}}  ", subsequent_indent=" " * (_NAMES + 4)
+    )
 
 
 def _problem(template: JinjaTemplate, outcome: CaseOutcome) -> Problem:

@@ -145,7 +145,11 @@ def _build(
     """Build a template; what was saved with one stands before the catalog's facts and behind the user's settings."""
     saved = frozen or {}
     known = _known_facts(source, name, origin, tokenizer)
-    kept = {key: tuple(saved[key]) for key in ("implicit_stops", "stops") if key in saved}
+    kept: dict[str, Any] = {
+        key: tuple(saved[key]) for key in ("implicit_stops", "stops", "kept_in_answers") if key in saved
+    }
+    if "final_stop" in saved:
+        kept["final_stop"] = saved["final_stop"]
     known_format = known.pop("tool_format")
     tool_format = settings.tool_format or saved.get("tool_format", known_format)
     facts = TemplateFacts(
@@ -153,7 +157,6 @@ def _build(
         origin=origin,
         date=settings.date or (datetime.fromisoformat(saved["date"]) if "date" in saved else FIXED_DATE),
         variables={**saved.get("variables", {}), **settings.variables},
-        kept_in_answers=load_catalog().kept_in_answers,
         split_answers=saved.get("split_answers", origin == "catalog"),
         special_text=settings.special_text or saved.get("special_text", "escape"),
         tool_format=tool_format,
@@ -170,6 +173,7 @@ def _known_facts(source: str, name: str, origin: Origin, tokenizer: PreTrainedTo
     ends_by_eos = catalog.ends_by_eos(source) or (entry is not None and entry.ends_by_eos)
     eos = tokenizer.eos_token
     return {
+        "kept_in_answers": catalog.kept_in_answers,
         "stops": entry.stops if entry is not None else (),
         "implicit_stops": catalog.stops_between_turns,
         "final_stop": eos if ends_by_eos and isinstance(eos, str) else None,

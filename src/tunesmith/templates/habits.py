@@ -92,10 +92,10 @@ class Habits:
         return text is not None and CHANGED in text
 
     @cached_property
-    def takes_system(self) -> bool:
-        """Say whether the template renders a system message."""
-        text = self._locator.try_render([{"role": "system", "content": CHANGED}, _USER], None, True)
-        return text is not None and CHANGED in text
+    def refuses_system(self) -> bool:
+        """Say whether the template renders a question alone, and none behind a system message."""
+        texts = [self._locator.try_render(dialogue, None, True) for dialogue in ([_SYSTEM, _USER], [_USER])]
+        return texts[0] is None and texts[1] is not None
 
     @cached_property
     def frame(self) -> tuple[str, str]:

@@ -284,11 +284,11 @@ class JinjaTemplate(ChatTemplate):
     def _explained(self, error: TunesmithError, first_role: Role) -> TunesmithError:
         """Say that it is the system message which a template refuses, where it is."""
         problem = error.problems[0]
-        if problem.code != "template.conversation_refused" or first_role != "system" or self.habits.takes_system:
+        if problem.code != "template.conversation_refused" or first_role != "system" or not self.habits.refuses_system:
             return error
         return refusal(
             problem.code,
-            f"{problem.message} This template takes no system message.",
+            f"{problem.message.rstrip('.')}. This template takes no system message.",
             "Leave out the system messages and `default_system`, or choose another template with `template:`.",
         )
 

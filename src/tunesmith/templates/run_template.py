@@ -4,7 +4,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from tunesmith.templates.jinja_template import FACTS_FILE, TEMPLATE_FILE
 from tunesmith.templates.loss_scale import read_loss_scale
 from tunesmith.templates.sources import read_template_file
 from tunesmith.templates.tools.base import tool_formats
+
+_OWN_KEYS = ("enable_thinking", "preserve_thinking")
+_OF_CONVERSATIONS = ("messages", "tools", "documents", "add_generation_prompt")
 
 
 def load_run_template(config: RunConfig, tokenizer: PreTrainedTokenizerBase, folders: Sequence[Path]) -> ChatTemplate:
@@ -57,7 +60,7 @@ def settings_of(config: RunConfig) -> Settings:
     keys = config.template
     if keys.tool_format is not None:
         tool_formats.get(keys.tool_format)
-    variables: dict[str, Any] = {}
+    variables = _further_variables(keys.template_kwargs or {})
     if config.is_set("enable_thinking") and keys.enable_thinking is not None:
         variables["enable_thinking"] = keys.enable_thinking
     if keys.preserve_thinking:
@@ -68,6 +71,29 @@ def settings_of(config: RunConfig) -> Settings:
         special_text=keys.special_tokens_in_content if config.is_set("special_tokens_in_content") else None,
         tool_format=keys.tool_format,
     )
+
+
+def _further_variables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the user's variables; those that the conversation or a key of its own sets are refused."""
+    for name in given:
+        if name in _OWN_KEYS or name in _OF_CONVERSATIONS:
+            remedy = f"Set the key {name}" if name in _OWN_KEYS else "The conversation sets it"
+            raise refusal(
+                "template.variable_invalid",
+                f"template_kwargs sets {name!r}, which is no variable for it to set.",
+                f"{remedy}; leave it out of template_kwargs.",
+                key="template_kwargs",
+            )
+    try:
+        json.dumps(given)
+    except TypeError as error:
+        raise refusal(
+            "template.variable_invalid",
+            f"template_kwargs holds a value that no JSON can hold: {error}.",
+            'Write dates as text in quotes, e.g. {date_string: "26 Jul 2024"}.',
+            key="template_kwargs",
+        ) from error
+    return dict(given)
 
 
 def policy_of(config: RunConfig) -> TrainPolicy:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Texts of chat templates: a file's, a catalog entry's. Knows no tokenizer."""
 
+import difflib
 from pathlib import Path
 
 from tunesmith.core.errors import TunesmithError, refusal
@@ -22,7 +23,8 @@ def read_source(name: str) -> str:
         return read_template_file(Path(name))
     entry = load_catalog().find(name)
     if entry is None:
-        raise unknown_name(name, "one of the catalog's names")
+        close = difflib.get_close_matches(name, load_catalog().names(), n=5, cutoff=0.5)
+        raise unknown_name(name, f"one of {', '.join(close or load_catalog().names()[:5])}")
     return entry.source
 
 

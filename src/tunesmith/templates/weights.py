@@ -26,6 +26,13 @@ class Answer:
     end: int
 
 
+def trains_all(policy: TrainPolicy) -> bool:
+    """Say whether prompts are trained like answers."""
+    return policy.train_on_prompt or (
+        policy.loss_scale is not None and read_loss_scale(policy.loss_scale).base == "all"
+    )
+
+
 def turn_weights(messages: Sequence[Message], answers: Sequence[int], policy: TrainPolicy) -> list[float]:
     """Give the weight of each assistant turn: its own, else the policy's."""
     base = read_loss_scale(policy.loss_scale).base if policy.loss_scale else "default"
@@ -43,9 +50,7 @@ def token_weights(
     messages: Sequence[Message], answers: Sequence[Answer], encoded: Encoded, text: str, policy: TrainPolicy
 ) -> FloatArray:
     """Weigh all tokens of a rendering."""
-    scale = read_loss_scale(policy.loss_scale) if policy.loss_scale else None
-    is_all = policy.train_on_prompt or (scale is not None and scale.base == "all")
-    weights = np.full(len(encoded.ids), 1.0 if is_all else 0.0, dtype=np.float32)
+    weights = np.full(len(encoded.ids), 1.0 if trains_all(policy) else 0.0, dtype=np.float32)
     of_turns = turn_weights(messages, [answer.message for answer in answers], policy)
     for answer, weight in zip(answers, of_turns, strict=True):
         weights[encoded.index_at(answer.start) : encoded.index_at(answer.end)] = weight

@@ -149,11 +149,12 @@ def test_paths_and_tuples_from_python_become_plain_values(tmp_path: Path) -> Non
 
 def test_words_are_read_in_every_form() -> None:
     words = ["learning_rate=1e-4", "--lora-rank", "16", "--bf16", "--do_train", "false", "--dataset=a,b",
+             "--enable_thinking", "null",
              "--report_to", "wandb", "tensorboard", "--run_name", "x=y", "lr_scheduler_kwargs.min_lr=1e-6"]  # fmt: skip
     entries = read_words(words, load_index())
     assert {entry.key: entry.value for entry in entries} == {
         "learning_rate": 1e-4, "lora_rank": 16, "bf16": True, "do_train": False, "dataset": "a,b",
-        "report_to": "wandb,tensorboard", "run_name": "x=y", "lr_scheduler_kwargs.min_lr": 1e-6,
+        "enable_thinking": None, "report_to": "wandb,tensorboard", "run_name": "x=y", "lr_scheduler_kwargs.min_lr": 1e-6,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 """The template keys of a run: which template, which settings, what is trained, and what may be served."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,38 @@ def test_special_text_is_escaped_refused_or_taken(qwen: PreTrainedTokenizerBase,
     assert "Stop at <|im_end|>!" in rendered.text
     prompt = template.render(Conversation(messages=messages[:1]), add_generation_prompt=True)
     assert rendered.input_ids[: len(prompt.input_ids)].tolist() == prompt.input_ids.tolist()
+
+
+def test_variables_reach_the_template_and_travel_with_it(qwen: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    path = tmp_path / "t.jinja"
+    path.write_text("{{ mood }}:" + str(qwen.chat_template), encoding="utf-8")
+    config = config_of(template=str(path), chat_template_kwargs={"mood": "calm"}, enable_thinking=False)
+    trained = load_run_template(config, qwen, [])
+    assert settings_of(config).variables == {"mood": "calm", "enable_thinking": False}
+    hi = Conversation(messages=(Message(role="user", content="Hi"),))
+    assert trained.render(hi, add_generation_prompt=True).text.startswith("calm:<|im_start|>")
+    trained.save(tmp_path)
+    served = load_served_template(config_of(), qwen, [tmp_path])
+    assert served.render(hi, add_generation_prompt=True).text.startswith("calm:<|im_start|>")
+    assert served.fingerprint() == trained.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["enable_thinking", "messages", "day"])
+def test_variables_of_keys_and_conversations_are_refused(name: str) -> None:
+    value = date(2025, 1, 1) if name == "day" else True
+    with pytest.raises(TunesmithError) as caught:
+        settings_of(config_of(template_kwargs={name: value}))
+    assert caught.value.problems[0].code == "template.variable_invalid"
+
+
+@pytest.mark.parametrize("name", ["breeze", "chatml", "falcon"])
+def test_a_merged_folder_keeps_what_ends_answers(assets: Path, tmp_path: Path, name: str) -> None:
+    tokenizer = load_tokenizer(assets / "tokenizers" / "smollm2")
+    trained = load_run_template(config_of(template=name), tokenizer, [])
+    trained.save(tmp_path)
+    # A merged folder's tokenizer has the template as its own.
+    tokenizer.chat_template = trained.source
+    merged = load_run_template(config_of(), tokenizer, [tmp_path])
+    assert merged.fingerprint() == trained.fingerprint()
+    turns = (Message(role="user", content="Hi"), Message(role="assistant", content="Ho"))
+    assert merged.render(Conversation(messages=turns)).weights[-1] == (1 if name != "chatml" else 0)

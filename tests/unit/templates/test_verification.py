@@ -76,7 +76,9 @@ def test_refusals_tell_the_templates_words(smollm: PreTrainedTokenizerBase, tmp_
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('No system please') }}{% endif %}" + SOUND
     outcome = verified(smollm, refusing, tmp_path)["system"]
     assert "No system please" in outcome.refused and "takes no system message" in outcome.refused
-    assert any("refused: " in line and "No system please" in line for line in table_of([outcome]))
+    table = table_of([outcome])
+    assert "refused: " in table[1] and "No system please" in " ".join(table)
+    assert max(len(line) for line in table) <= 80, "a terminal of 80 columns shows the table whole"
 
 
 def test_the_command_ends_with_6(assets: Path, tmp_path: Path) -> None:
@@ -89,3 +91,11 @@ def test_the_command_ends_with_6(assets: Path, tmp_path: Path) -> None:
     assert "DIFFERS" in caught.value.result["text"]
     path.write_text(SOUND, encoding="utf-8")
     assert len(run(load_config(keys, command="verify"))["cases"]) == 14
+
+
+def test_a_template_without_its_variables_is_not_said_to_take_no_system(
+    smollm: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    needy = "{% if not functions.strip() %}x{% endif %}" + SOUND
+    outcome = verified(smollm, needy, tmp_path)["system"]
+    assert "'functions' is undefined" in outcome.refused and "system" not in outcome.refused

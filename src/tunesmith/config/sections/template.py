@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How conversations become tokens, and which of them are trained."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ class TemplateSection(Section):
     default_system: str | None = Field(None, description="System prompt of conversations that bring none.")
     enable_thinking: bool | None = Field(True, description="Whether a reasoning model thinks before it answers.")
     preserve_thinking: bool = Field(False, description="Keep the thoughts of earlier answers.")
+    template_kwargs: dict[str, Any] | None = Field(
+        None, description="Further variables of the template, e.g. {reasoning_effort: low}."
+    )
     reasoning_policy: Literal["keep", "strip_history", "mask_empty", "never_train_injected"] | None = Field(
         None, description="What becomes of thoughts in training; unset: what the template renders."
     )

@@ -192,8 +192,9 @@ def unknown_role(role: Any, known: Sequence[str]) -> RowError:
 
 
 def read_weight(message: Mapping[str, Any], role: Role) -> float | None:
-    """Read the loss weight of a message: loss_weight, or ms-swift's `loss` (yes or no) and `loss_scale`."""
-    weights = [message.get(name) for name in ("loss_weight", "loss_scale")]
+    """Read the loss weight of a message: loss_weight, OpenAI's weight, ms-swift's `loss` (yes or no), `loss_scale`."""
+    names = ("loss_weight", "loss_scale", "weight") if role == "assistant" else ("loss_weight", "loss_scale")
+    weights = [message.get(name) for name in names]
     weight = next((read_number(value, "a loss weight") for value in weights if value is not None), None)
     if weight is not None and weight < 0:
         raise RowError("data.type_wrong", f"A loss weight must be a number from 0, found {weight}.", "Correct the row.")

@@ -65,8 +65,9 @@ def test_a_pair_has_its_answers_in_columns() -> None:
     assert refused("sharegpt", row(("human", "a"), ("gpt", "b")), ranking=True).code == "data.column_missing"
 
 
-def test_a_message_may_carry_a_loss_weight() -> None:
-    values = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "loss_weight": 0}]}
+@pytest.mark.parametrize("name", ["loss_weight", "weight", "loss", "loss_scale"])
+def test_a_message_may_carry_a_loss_weight(name: str) -> None:
+    values = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", name: 0}]}
     assert conversation(read("sharegpt", values)).messages[1].weight == 0.0
 
 
