@@ -158,6 +158,25 @@ def test_wrong_input_is_refused_by_code(keys: dict[str, str], code: str, smollm2
     assert code in [problem.code for problem in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("content", "keys", "reason"),
+    [
+        (b'{"instruction": "a", "output": "b"}\n' * 3, {"stage": "dpo"}, "data.kind_wrong"),
+        (b"\xff\n\xff\n\xff\n", {}, "data.encoding_wrong"),
+    ],
+)
+def test_rows_that_are_all_refused_are_counted(
+    content: bytes, keys: dict[str, str], reason: str, smollm2: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    with pytest.raises(TunesmithError) as caught:
+        inspect(smollm2, tmp_path / "rows.jsonl", **keys)
+    found = caught.value.result
+    assert [problem.code for problem in caught.value.problems] == [reason]
+    assert (found["rows_in"], found["rows_kept"], found["tokens"], found["packing_fill"]) == (3, 0, 0, None)
+    assert {name: (one["count"], one["rows"]) for name, one in found["dropped"].items()} == {reason: (3, [0, 1, 2])}
+
+
 @pytest.mark.slow
 def test_the_command_prints_json_and_writes_a_page(tunesmith_command: RunCommand, assets: Path, tmp_path: Path) -> None:
     model = assets / "tokenizers" / "qwen3"

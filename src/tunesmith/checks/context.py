@@ -34,8 +34,14 @@ from tunesmith.templates.run_template import load_run_template, load_served_temp
 from tunesmith.templates.tokenizer import load_tokenizer
 
 # What a rule may need. training: the job trains or evaluates; skeleton: the model with its tuner, without weights;
-# probe: a rendered question and answer; data: all rows, tokenised; schedule: a run that trains; steps: with steps.
-Need = Literal["training", "model", "skeleton", "tokenizer", "template", "probe", "data", "schedule", "steps"]
+# probe: a rendered question and answer; data: all rows, tokenised; targets: rows of a kind with trained tokens;
+# schedule: a run that trains; steps: with steps.
+Need = Literal[
+    "training", "model", "skeleton", "tokenizer", "template", "probe", "data", "targets", "schedule", "steps"
+]
+
+# Kinds of rows without trained tokens: their losses judge completions, classes, distances.
+_WITHOUT_TARGETS: frozenset[RowKind] = frozenset({"prompt", "labelled", "contrast"})
 
 _QUESTION = Message(role="user", content="Which river?")
 PROBE = Conversation(messages=(_QUESTION, Message(role="assistant", content="The Danube.")))
@@ -118,6 +124,8 @@ class CheckContext:
         """Say whether a part can be had, loading it if it was not."""
         if need == "training":
             return self.config.job == "train"
+        if need == "targets":
+            return self.row_kind not in _WITHOUT_TARGETS
         if need in ("schedule", "steps"):
             schedule = self.schedule if self.has("data") else None
             return schedule is not None and (need == "schedule" or schedule.units > 0)

@@ -8,19 +8,23 @@ Rows that cannot be read, have no trained token or lose their answer are refused
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from tunesmith.checks.answers import iterate_answers, last_trained_tokens
 from tunesmith.checks.context import CheckContext
 from tunesmith.checks.places import counted, rows_by_file
 from tunesmith.checks.rule import Finding, rule
 from tunesmith.checks.thresholds import thresholds
+from tunesmith.data.source_numbers import source_numbers
 from tunesmith.data.store import TokenRows, pieces_of
+from tunesmith.templates.run_template import policy_of
+from tunesmith.templates.weights import trains_all
 
 # White space that stands for an answer is a few tokens; longer answers are not looked into.
 _MAX_BLANK_TOKENS = 8
 
 
-@rule("check.supervised_little", "refuse", needs=("training", "data"))
+@rule("check.supervised_little", "refuse", needs=("training", "targets", "data"))
 def enough_is_supervised(context: CheckContext) -> Iterator[Finding]:
     """Find training rows of which almost nothing is trained."""
     if context.train is None or not len(context.train):
@@ -35,12 +39,16 @@ def enough_is_supervised(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-@rule("check.answer_empty", "refuse", needs=("training", "probe", "data"))
+@rule("check.answer_empty", "refuse", needs=("training", "targets", "probe", "data"))
 def answers_say_something(context: CheckContext) -> Iterator[Finding]:
     """Find answers of nothing but a stop token, beyond the share of rows that may be lost."""
     allowed = context.config.data.max_row_loss
     for name, store in context.stores():
         empty = _rows_with_empty_answers(context, store)
+        if empty and context.config.data.length_policy == "split":
+            # The end of an answer that fills the row before may be a stop token alone.
+            is_continued = _is_continued(store)
+            empty = [row for row in empty if row == 0 or not is_continued[row - 1]]
         if len(empty) <= allowed * len(store):
             continue
         for where in rows_by_file(store, empty):
@@ -51,13 +59,19 @@ def answers_say_something(context: CheckContext) -> Iterator[Finding]:
             )
 
 
-@rule("check.stop_token_untrained", "refuse", needs=("training", "probe", "data"))
+@rule("check.stop_token_untrained", "refuse", needs=("training", "targets", "probe", "data"))
 def every_answer_ends_with_a_stop_token(context: CheckContext) -> Iterator[Finding]:
-    """Find rows whose last trained token is no stop token, so that the model does not learn to stop there."""
-    if context.config.template.train_on_prompt:
+    """Find rows whose last trained token is no stop token, so that the model does not learn to stop there.
+
+    An answer that `length_policy: split` continues in the next row ends there.
+    """
+    if trains_all(policy_of(context.config)):
         return
     for name, store in context.stores():
-        endless = np.flatnonzero(~np.isin(last_trained_tokens(store), context.template.stop_ids()))
+        is_endless = ~np.isin(last_trained_tokens(store), context.template.stop_ids())
+        if np.any(is_endless) and context.config.data.length_policy == "split":
+            is_endless[:-1] &= ~_is_continued(store)
+        endless = np.flatnonzero(is_endless)
         for where in rows_by_file(store, endless):
             yield Finding(
                 message=f"In {counted(where, 'row')} of {name} the last trained token is no stop token.",
@@ -80,6 +94,13 @@ def tokens_are_in_the_vocabulary(context: CheckContext) -> Iterator[Finding]:
             )
 
 
+def _is_continued(store: TokenRows) -> npt.NDArray[np.bool_]:
+    """Say of each row but the last whether the next one is of the same record."""
+    sources = source_numbers(store)
+    is_continued: npt.NDArray[np.bool_] = (np.diff(sources.records) == 0) & (np.diff(sources.files) == 0)
+    return is_continued
+
+
 def _rows_with_tokens_from(size: int, store: TokenRows) -> list[int]:
     rows: list[int] = []
     for piece in pieces_of(store):
@@ -89,7 +110,7 @@ def _rows_with_tokens_from(size: int, store: TokenRows) -> list[int]:
 
 
 def _rows_with_empty_answers(context: CheckContext, store: TokenRows) -> list[int]:
-    if context.config.template.train_on_prompt:  # Then prompt and answer are one run of trained tokens.
+    if trains_all(policy_of(context.config)):  # Then prompt and answer are one run of trained tokens.
         return []
     longest = max(len(context.empty_answer), _MAX_BLANK_TOKENS)
     is_empty: dict[tuple[int, ...], bool] = {}

@@ -18,7 +18,7 @@ from tunesmith.data.kinds import to_kind
 from tunesmith.data.opening import OpenSet, absent_columns, data_seed, open_set, open_sets
 from tunesmith.data.recognition import Reading
 from tunesmith.data.sets import DataSet
-from tunesmith.data.sources.base import Fault, Record
+from tunesmith.data.sources.base import Fault, Record, same_fault
 
 __all__ = ["BadRow", "BlockRows", "Part", "ReadSet", "data_seed", "group_bad_rows", "read_examples", "read_rows"]
 
@@ -142,7 +142,7 @@ def group_bad_rows(bad_rows: Iterable[BadRow]) -> list[Problem]:
 
 def bad_rows_problem(first: BadRow, rows: Sequence[int], count: int) -> Problem:
     """Tell of `count` rows with the fault of the first; some of their numbers are at hand."""
-    others = f" {count - 1} more rows have the same fault." if count > 1 else ""
+    others = same_fault(count - 1)
     where = Where.of_rows(rows, file=first.source.file, dataset=first.source.dataset)
     return Problem(
         code=first.code,

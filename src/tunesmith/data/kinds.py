@@ -8,6 +8,7 @@ from dataclasses import replace
 from tunesmith.core.types import Conversation, Example, Message, RowKind
 from tunesmith.data.formats.base import Row, RowError, missing_column
 from tunesmith.data.recognition import Reading
+from tunesmith.data.stages import stages_of_kind
 
 _NAMES: dict[RowKind, str] = {
     "text": "plain text",
@@ -94,10 +95,15 @@ def _media_unsupported(example: Example) -> RowError:
     )
 
 
+def _fitting_stage(kind: RowKind) -> str:
+    stages = stages_of_kind(kind)
+    return f"Set stage: {' or '.join(stages)} for such rows" if stages else "Use rows of that kind"
+
+
 def _wrong_kind(example: Example, kind: RowKind) -> RowError:
     return RowError(
         "data.kind_wrong",
         f"The row is {_NAMES[example.kind]}; this stage trains on {_NAMES[kind]}.",
-        "Choose the stage that fits the data, or describe its columns otherwise in dataset_info.json"
+        f"{_fitting_stage(example.kind)}, or describe the columns otherwise in dataset_info.json"
         + (' (for texts: "formatting": "text").' if kind == "text" else "."),
     )

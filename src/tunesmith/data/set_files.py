@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import refusal, warning
 from tunesmith.core.report import emit_warning
-from tunesmith.data.sources.base import file_type, readers
+from tunesmith.data.sources.base import file_type, reader_of, readers
 from tunesmith.data.sources.hub import HubSet, split_files
 
 INFO_NAME = "dataset_info.json"
@@ -31,7 +31,7 @@ def files_of_subset(path: Path, subset: str, name: str) -> tuple[Path, ...]:
 def files_of(path: Path, name: str) -> tuple[Path, ...]:
     """Give a file itself, or the data files of a folder in order of name; they must be of one type."""
     if path.is_file():
-        readers.get(file_type(path))
+        reader_of(path)
         return (path,)
     files = sorted(file for file in path.iterdir() if file_type(file) in readers.names())
     files = [file for file in files if file.name != INFO_NAME]

@@ -17,6 +17,11 @@ STAGE_KINDS: Mapping[str, RowKind] = {
 }
 
 
+def stages_of_kind(kind: RowKind) -> list[str]:
+    """Name the stages that train on a kind of rows; none for kinds that are not trained on yet."""
+    return [stage for stage, trained in STAGE_KINDS.items() if trained == kind]
+
+
 def kind_of_stage(stage: str) -> RowKind:
     """Give the kind of rows of a stage of LLaMA-Factory's, or refuse."""
     if stage not in STAGE_KINDS:

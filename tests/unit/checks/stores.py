@@ -24,9 +24,10 @@ KEYS: dict[str, Any] = {
 }
 
 
-def store_of(rows: Sequence[str]) -> TokenStore:
-    """Read rows such as `5 6 [7 2]` into a store; row numbers are positions."""
-    return build_store(_row(text, number) for number, text in enumerate(rows))
+def store_of(rows: Sequence[str], records: Sequence[int] | None = None) -> TokenStore:
+    """Read rows such as `5 6 [7 2]` into a store; row numbers are positions, unless records are named."""
+    numbers = range(len(rows)) if records is None else records
+    return build_store(_row(text, number) for number, text in zip(numbers, rows, strict=True))
 
 
 def _row(text: str, number: int) -> TokenRow:
@@ -47,9 +48,9 @@ def _row(text: str, number: int) -> TokenRow:
     )
 
 
-def context_of(rows: Sequence[str], **keys: Any) -> CheckContext:
+def context_of(rows: Sequence[str], *, records: Sequence[int] | None = None, **keys: Any) -> CheckContext:
     """Build the context of a run over finished rows; its model folder does not exist."""
-    store = store_of(rows)
+    store = store_of(rows, records)
     ledger = Ledger()
     ledger.enter("train", "rows", len(rows))
     for index in range(len(rows)):

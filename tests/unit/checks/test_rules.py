@@ -4,6 +4,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tunesmith.checks import thresholds as thresholds_module
 from tunesmith.checks.context import CheckContext
 from tunesmith.checks.length_rules import num_positions, rows_fill_a_step
 from tunesmith.checks.preflight import check_context
-from tunesmith.checks.row_rules import every_answer_ends_with_a_stop_token
+from tunesmith.checks.row_rules import answers_say_something, every_answer_ends_with_a_stop_token
 from tunesmith.checks.rule import Finding, Rule, rules
 from tunesmith.checks.thresholds import threshold_table, thresholds
 from tunesmith.core.errors import TunesmithError, error_table, refusal
@@ -93,6 +94,29 @@ def test_rows_that_end_without_a_stop_token_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(CheckContext, "template", Stops())
     (finding,) = every_answer_ends_with_a_stop_token(context)
     assert finding.where.rows == (1, 2)
+
+
+def test_an_answer_that_goes_on_in_the_next_row_ends_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CheckContext, "template", Stops())
+    monkeypatch.setattr(CheckContext, "empty_answer", (9,))
+    monkeypatch.setattr(CheckContext, "tokenizer", SimpleNamespace(decode=str))
+    rows = ["1 [2 3]", "1 3 [4 5]", "1 5 [9]", "1 [2 3]", "1 [9]"]
+    context = context_of(rows, records=[0, 0, 0, 1, 2], length_policy="split")
+    (finding,) = every_answer_ends_with_a_stop_token(context)
+    assert finding.where.rows == (1,)
+    assert [finding.where.rows for finding in answers_say_something(context)] == [(2,)]
+    (finding,) = every_answer_ends_with_a_stop_token(context_of(rows, records=[0, 0, 0, 1, 2]))
+    assert finding.where.rows == (0, 1)
+
+
+def test_rows_without_targets_are_not_asked_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    about_targets = {code for code, one in rules.items() if "targets" in one.needs}
+    assert about_targets == {"check.supervised_little", "check.answer_empty", "check.stop_token_untrained"}
+    context = context_of(["1 2"])
+    assert [problem.code for problem in rules.get("check.supervised_little").apply(context)]
+    for kind in ("prompt", "labelled", "contrast"):
+        monkeypatch.setattr(CheckContext, "row_kind", kind)
+        assert not rules.get("check.supervised_little").apply(context_of(["1 2"]))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tunesmith.data.conversion.rows import TEXT_TABLES, Source, stored_schema
 from tunesmith.data.conversion.shapes import Shape
 from tunesmith.data.conversion.stored import TABLES
 from tunesmith.data.conversion.writers import WRITERS, Layout
-from tunesmith.data.sources.base import Fault, Record, file_type, readers
+from tunesmith.data.sources.base import Fault, Record, file_type, readers, same_fault
 
 
 @dataclass(kw_only=True)
@@ -119,7 +119,8 @@ def problems_of(found: Scan, source: Source) -> list[Problem]:
 def _absent_problem(name: str, found: Scan, file: str) -> Problem:
     return Problem(
         code="data.column_missing",
-        message=f"No row has a column {name!r}; taken are {', '.join(map(repr, found.columns)) or 'none'}.",
+        message=f"No row has a column {name!r}"
+        + (f"; there are {', '.join(map(repr, found.columns))}." if found.columns else "."),
         remedy=f"Correct the name.{nearest(name, found.columns)}",
         where=Where(file=file),
     )
@@ -127,7 +128,7 @@ def _absent_problem(name: str, found: Scan, file: str) -> Problem:
 
 def _fault_problem(group: _Group, file: str) -> Problem:
     fault = group.first
-    others = f" {group.count - 1} more rows have the same fault." if group.count > 1 else ""
+    others = same_fault(group.count - 1)
     place = f"row {fault.row}: " if fault.row is not None else ""
     rows = (tuple(group.rows), group.count) if group.rows else (None, None)
     where = Where(file=file, line=fault.line, rows=rows[0], num_rows=rows[1])

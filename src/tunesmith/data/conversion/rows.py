@@ -40,7 +40,7 @@ class Source:
     def rows(self) -> Iterator[Record | Fault]:
         """Read the rows; unless they stay as stored, dates and decimals become text, as JSON has neither."""
         cells = self.cells if self.is_stored else {**stored_cells(self.path), **self.cells}
-        for entry in stored_reader(self.type)(self.path):
+        for entry in stored_reader(self.path)(self.path):
             yield self._taken(entry, cells) if isinstance(entry, Record) else entry
 
     def _taken(self, entry: Record, cells: Mapping[str, CellKind]) -> Record | Fault:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import refusal
+from tunesmith.core.names import nearest
 from tunesmith.core.registry import Registry
 
 # A span ends with the record that brings it to so many rows or bytes.
@@ -103,6 +104,28 @@ def read_bytes(path: Path, span: Span, *, header: bytes = b"") -> bytes:
     if hashlib.sha256(header + data).hexdigest() != span.digest:
         raise file_changed(path)
     return data
+
+
+def same_fault(others: int) -> str:
+    """Say how many other rows have the fault that a message tells of."""
+    if not others:
+        return ""
+    return f" {others} more rows have the same fault." if others > 1 else " 1 more row has the same fault."
+
+
+def reader_of(path: Path) -> Reader:
+    """Give the reader of a file, or refuse one whose type cannot be read."""
+    name = file_type(path)
+    if name not in readers.names():
+        raise refusal(
+            "data.file_type_unknown",
+            f"The type of {path.as_posix()} is not one that is read: "
+            + (f"its name ends in {path.suffix!r}." if name else "its name has no ending that says it."),
+            f"Convert it, or let its name end in one of: {', '.join(f'.{known}' for known in readers.names())}."
+            + nearest(name, readers.names()),
+            file=path.as_posix(),
+        )
+    return readers.get(name)
 
 
 def file_changed(path: Path) -> Exception:

@@ -20,7 +20,17 @@ import pyarrow.parquet
 from tunesmith.core.files import sha256_file
 from tunesmith.data.conversion.cells import CellKind, from_cells
 from tunesmith.data.conversion.stored import stored_cells
-from tunesmith.data.sources.base import Fault, Position, Reader, Record, Span, file_changed, readers
+from tunesmith.data.sources.base import (
+    Fault,
+    Position,
+    Reader,
+    Record,
+    Span,
+    file_changed,
+    file_type,
+    reader_of,
+    readers,
+)
 
 _BATCH_ROWS = 1000
 _BUFFER_BYTES = 2**20
@@ -175,9 +185,9 @@ def _without_filling(value: Any) -> Any:
     return [_without_filling(item) for item in value] if isinstance(value, list) else value
 
 
-def stored_reader(name: str) -> Reader:
-    """Give the reader of a type of files, of tables one that leaves the cells of a conversion as they are stored."""
-    return _STORED.get(name) or readers.get(name)
+def stored_reader(path: Path) -> Reader:
+    """Give the reader of a file, of a table one that leaves the cells of a conversion as they are stored."""
+    return _STORED.get(file_type(path)) or reader_of(path)
 
 
 _STORED: Mapping[str, Reader] = {"parquet": ParquetReader(as_stored=True), "arrow": ArrowReader(as_stored=True)}

@@ -12,7 +12,7 @@ from tunesmith.core.errors import Problem
 from tunesmith.core.types import IntArray
 from tunesmith.data.recognition import Reading
 from tunesmith.data.store import TokenRows
-from tunesmith.jobs.inspection.counting import count_sources, ledger_lines, measure_lengths, measure_packing
+from tunesmith.jobs.inspection.counting import count_sources, ledger_lines, lost_lines, measure_lengths, measure_packing
 from tunesmith.jobs.inspection.facts import FoundProblem, Inspection, LedgerLine, SampleRow, ShownRow
 from tunesmith.jobs.inspection.judging import Judged, Raised, judge_rows
 from tunesmith.jobs.inspection.records import count_records, readings_of, record_texts
@@ -43,8 +43,16 @@ def inspect_rows(config: RunConfig, request: ShowRequest) -> Inspection:
     if judged.has_rows:
         found = _with_rows(found, judged, request, readings)
     else:
-        found = replace(found, rows_in=count_records(config))
+        found = _without_rows(found, count_records(config), judged.problems)
     return replace(found, findings=_findings(config, judged, found))
+
+
+def _without_rows(found: Inspection, rows_in: int | None, problems: Sequence[Problem]) -> Inspection:
+    """Count rows of which none was tokenised: where each of them is refused by itself, none is left."""
+    lost = lost_lines(problems)
+    if not rows_in or sum(line.count for line in lost) != rows_in:
+        return replace(found, rows_in=rows_in)
+    return replace(found, rows_in=rows_in, rows_kept=0, num_token_rows=0, tokens=0, supervised_tokens=0, ledger=lost)
 
 
 def _with_rows(found: Inspection, judged: Judged, request: ShowRequest, readings: Readings) -> Inspection:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tunesmith.core.errors import Problem, error_table
 from tunesmith.core.types import IntArray
 from tunesmith.data.bins import pack_rows
 from tunesmith.data.ledger import Ledger
@@ -81,6 +82,25 @@ def ledger_lines(ledger: Ledger) -> tuple[LedgerLine, ...]:
             rows=tuple(line["rows"]),
         )
         for line in ledger.to_json()["reasons"]
+    )
+
+
+def lost_lines(problems: Sequence[Problem]) -> tuple[LedgerLine, ...]:
+    """Give the rows that refusals of the data name, by code, as dropped: for rows of which none could be tokenised."""
+    return tuple(
+        LedgerLine(
+            split="train",
+            dataset=problem.where.dataset or "",
+            file=problem.where.file or "",
+            outcome="dropped",
+            reason=problem.code,
+            text=error_table()[problem.code]["summary"],
+            is_choice=False,
+            count=problem.where.num_rows,
+            rows=problem.where.rows,
+        )
+        for problem in problems
+        if problem.code.startswith("data.") and problem.where.rows and problem.where.num_rows
     )
 
 

@@ -14,17 +14,15 @@ from tunesmith.checks.rule import Rule, rules
 from tunesmith.config.resolve import KeyOrigin
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError
+from tunesmith.jobs.inspection.records import readings_of
 from tunesmith.models.folder import check_folder
 from tunesmith.models.load import resolve_model
 from tunesmith.templates.tokenizer import load_tokenizer
 
 # What rules about rows may need: no model, no optimizer steps.
-_ROW_NEEDS = frozenset({"training", "tokenizer", "template", "probe", "data"})
+_ROW_NEEDS = frozenset({"training", "tokenizer", "template", "probe", "data", "targets"})
 # About when rows are evaluated, not about the rows.
 _ABOUT_SCHEDULE = frozenset({"check.evaluation_rows_unused"})
-# Rules about trained tokens, and the kinds of rows that have none.
-_ABOUT_TARGETS = frozenset({"check.supervised_little", "check.stop_token_untrained", "check.answer_empty"})
-_WITHOUT_TARGETS = frozenset({"prompt", "labelled", "contrast"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +56,12 @@ def judge_rows(config: RunConfig) -> Judged:
     folder = _find_folder(config)
     parts = Parts(folder=folder, tokenizer=load_tokenizer(folder))
     strict = CheckContext(config, parts)
-    left_out = _ABOUT_SCHEDULE | (_ABOUT_TARGETS if strict.row_kind in _WITHOUT_TARGETS else set())
     allowed = _ROW_NEEDS | ({"model"} if _is_model(folder) else set())
-    asked = [one for code, one in rules.items() if code not in left_out and _is_about_rows(one, allowed)]
+    asked = [one for code, one in rules.items() if code not in _ABOUT_SCHEDULE and _is_about_rows(one, allowed)]
     raised = _ask(strict, asked)
     if strict.has("data") or not strict.is_template_sound:
+        return _judged(strict, strict.problems, raised)
+    if not all(readings_of(config, strict.row_kind).values()):  # Of a set that cannot be read there is nothing to show.
         return _judged(strict, strict.problems, raised)
     lenient = CheckContext(lenient_config(config), strict.parts)
     if not lenient.has("data"):
