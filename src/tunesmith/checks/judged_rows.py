@@ -79,6 +79,19 @@ class JudgedRows:
             for file in np.unique(files).tolist()
         ]
 
+    def row_name(self, record: int) -> str:
+        """Name a record for people: `row 5`, with its file where there are several."""
+        name = f"row {self.row_number(record)}"
+        names = self._sources.names
+        if len(names) < 2:
+            return name
+        return f"{name} of {Path(names[self._sources.files[self._first_rows[record]]][1]).name}"
+
+    def is_of_one_file(self, record: int, other: int) -> bool:
+        """Say whether two records stand in one file."""
+        files = self._sources.files[self._first_rows[[record, other]]]
+        return bool(files[0] == files[1])
+
     def row_number(self, record: int) -> int:
         """Give the position of a record in its file."""
         return int(self._sources.records[self._first_rows[record]])

@@ -64,7 +64,9 @@ def _contested_quotes(
     for first in found[np.unique(first_of_equals(asked[found]))[:_NUM_QUOTES]].tolist():
         same = found[asked[found] == asked[first]]
         other = int(same[answered[same] != answered[first]][0])
-        numbers = f"rows {rows.row_number(first)} and {rows.row_number(other)}"
+        numbers = f"{rows.row_name(first)} and {rows.row_name(other)}"
+        if rows.is_of_one_file(first, other):
+            numbers = f"rows {rows.row_number(first)} and {rows.row_name(other).removeprefix('row ')}"
         quotes.append(f"{numbers} {rows.quote_answer(first)} and {rows.quote_answer(other)}")
     return quotes
 
@@ -88,10 +90,14 @@ def answers_are_written_for_their_prompt(context: CheckContext, rows: JudgedRows
         yield from tell(
             rows,
             found,
-            f"have {len(np.unique(skeletons[found]))} answers between them, names, numbers and quoted words aside:",
+            f"have {_answers(len(np.unique(skeletons[found])))} between them, names, numbers and quoted words aside:",
             "Write answers for their own prompts, or keep a few rows of each mould.",
             quotes=_skeleton_quotes(rows, found, skeletons),
         )
+
+
+def _answers(count: int) -> str:
+    return f"{count} answers" if count > 1 else "one answer"
 
 
 def _skeleton_quotes(rows: JudgedRows, found: Numbers, skeletons: npt.NDArray[np.uint64]) -> list[str]:
@@ -128,7 +134,7 @@ def answers_are_written(context: CheckContext, rows: JudgedRows) -> Iterator[Jud
             found,
             "hold a placeholder instead of an answer, or an unfilled slot in it:",
             "Write the answers or fill in the slots, or remove the rows.",
-            quotes=[f"row {rows.row_number(one)} {rows.quote_answer(one)}" for one in found[:_NUM_QUOTES].tolist()],
+            quotes=[f"{rows.row_name(one)} {rows.quote_answer(one)}" for one in found[:_NUM_QUOTES].tolist()],
         )
 
 

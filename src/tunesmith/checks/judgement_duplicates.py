@@ -44,7 +44,8 @@ def rows_differ(context: CheckContext, rows: JudgedRows) -> Iterator[Judgement]:
         yield from tell(
             rows,
             near,
-            f"nearly equal an earlier one (similarity {threshold:g} or more; {groups} groups), for example:",
+            f"nearly equal an earlier one (similarity {threshold:g} or more; {groups} "
+            f"{'groups' if groups > 1 else 'group'}), for example:",
             "Keep one of each group, or see to it that the groups are meant; near_duplicate_threshold: 0 switches "
             "this rule off.",
             quotes=_quotes(rows, near, clusters),
@@ -66,6 +67,6 @@ def _is_long_enough(rows: JudgedRows) -> npt.NDArray[np.bool_]:
 def _quotes(rows: JudgedRows, records: Numbers, leaders: Numbers) -> list[str]:
     """Quote the first records with the one that each repeats."""
     return [
-        f"row {rows.row_number(record)} as row {rows.row_number(int(leaders[record]))} {rows.quote_answer(record)}"
+        f"{rows.row_name(record)} as {rows.row_name(int(leaders[record]))} {rows.quote_answer(record)}"
         for record in records[:_NUM_QUOTES].tolist()
     ]

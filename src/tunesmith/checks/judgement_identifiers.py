@@ -42,7 +42,7 @@ def identifiers_come_from_the_prompt(context: CheckContext, rows: JudgedRows) ->
             np.array(list(foreign)),
             "have an identifier in the answer that stands nowhere in the prompt, for example:",
             "Give the prompt what the answer needs (a schema, a list), or correct the answer.",
-            quotes=[f"row {rows.row_number(one)} {name}" for one, name in list(foreign.items())[:_NUM_QUOTES]],
+            quotes=[f"{rows.row_name(one)} {name}" for one, name in list(foreign.items())[:_NUM_QUOTES]],
         )
 
 

@@ -27,7 +27,7 @@ def pairs_differ(context: CheckContext, rows: JudgedRows) -> Iterator[Judgement]
             "have a chosen answer that equals the rejected one or contains all of it, or the other way round, for "
             "example:",
             "Remove these pairs, or write answers that differ in what should be learned.",
-            quotes=[f"row {rows.row_number(one)} {rows.quote_answer(one)}" for one in found[:_NUM_QUOTES].tolist()],
+            quotes=[f"{rows.row_name(one)} {rows.quote_answer(one)}" for one in found[:_NUM_QUOTES].tolist()],
         )
 
 

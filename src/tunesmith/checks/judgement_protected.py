@@ -46,7 +46,7 @@ def protected_rows_are_not_trained(context: CheckContext, rows: JudgedRows) -> I
 
 def _matched(rows: JudgedRows, record: int, questions: list[Example], protected: Hashes) -> str:
     match = questions[int(np.flatnonzero(protected == rows.trait("prompt")[record])[0])]
-    return f"row {rows.row_number(record)} as row {match.source.row} of {match.source.dataset} {_quote(match)}"
+    return f"{rows.row_name(record)} as row {match.source.row} of {match.source.dataset} {_quote(match)}"
 
 
 @judgement("check.protected_nearly_trained", "warn")
@@ -77,7 +77,7 @@ def protected_rows_are_not_nearly_trained(context: CheckContext, rows: JudgedRow
             f"{len(questions)}), for example:",
             _REMEDY,
             quotes=[
-                f"row {rows.row_number(record)} holds {share:.0%} of row {question.source.row} of "
+                f"{rows.row_name(record)} holds {share:.0%} of row {question.source.row} of "
                 f"{question.source.dataset} {_quote(question)}"
                 for record, question, share in matches[:_NUM_QUOTES]
             ],

@@ -63,14 +63,18 @@ def answers_say_something(context: CheckContext) -> Iterator[Finding]:
 def every_answer_ends_with_a_stop_token(context: CheckContext) -> Iterator[Finding]:
     """Find rows whose last trained token is no stop token, so that the model does not learn to stop there.
 
-    An answer that `length_policy: split` continues in the next row ends there.
+    An answer that `length_policy: split` continues in the next row ends there; one that `ratio` has cut, at the limit,
+    is the user's choice, and the ledger's to tell.
     """
+    data = context.config.data
     if trains_all(policy_of(context.config)):
         return
     for name, store in context.stores():
         is_endless = ~np.isin(last_trained_tokens(store), context.template.stop_ids())
-        if np.any(is_endless) and context.config.data.length_policy == "split":
+        if np.any(is_endless) and data.length_policy == "split":
             is_endless[:-1] &= ~_is_continued(store)
+        if data.length_policy == "ratio":
+            is_endless &= store.lengths < data.cutoff_len
         endless = np.flatnonzero(is_endless)
         for where in rows_by_file(store, endless):
             yield Finding(

@@ -69,6 +69,16 @@ def test_exact_repeats_are_counted_from_the_second_on() -> None:
     assert found.quotes[0].startswith("row 8 as row 3 “") and found.quotes[0] in found.message
 
 
+def test_repeats_between_files_name_both(tmp_path: Path) -> None:
+    rows = sound_rows({})
+    others = [replace(row, source=source(number, "more")) for number, row in enumerate(rows[:3])]
+    found = judged(rows_are_distinct, [*rows, *others])
+    assert [(one.where.file, one.where.rows) for one in found] == [("more.jsonl", (0, 1, 2))]
+    assert found[0].quotes[0].startswith("row 0 of more.jsonl as row 0 of rows.jsonl “")
+    other = replace(answered(f"What of {words(3, 12)}?", "No."), source=source(7, "more"))
+    assert "row 3 of rows.jsonl and row 7 of more.jsonl" in judged(prompts_have_one_answer, [*rows, other])[0].quotes[0]
+
+
 def test_rows_repeated_on_purpose_are_no_repeats() -> None:
     store = store_of_examples(sound_rows({}))
     rows = JudgedRows(RowsView(store, np.array([*range(NUM), 3, 3, 5])), kind="supervised", decode=Characters().decode)
@@ -140,7 +150,7 @@ def test_answers_from_one_mould_are_quoted(mould: str) -> None:
     made = {n: answered(words(n, 9), mould.format(name=f"Bob{n}", count=n)) for n in (2, 7, 19)}
     (found,) = judged(answers_are_written_for_their_prompt, sound_rows(made))
     assert (found.where.rows, found.count) == ((2, 7, 19), 3)
-    assert "have 1 answers between them" in found.message and "3 rows like “" in found.quotes[0]
+    assert "have one answer between them" in found.message and "3 rows like “" in found.quotes[0]
     assert not judged(answers_are_written_for_their_prompt, sound_rows({2: made[2], 7: made[7]}))
 
 

@@ -109,6 +109,13 @@ def test_an_answer_that_goes_on_in_the_next_row_ends_there(monkeypatch: pytest.M
     assert finding.where.rows == (0, 1)
 
 
+def test_an_answer_that_is_cut_by_choice_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CheckContext, "template", Stops())
+    rows = ["1 [2 3]", "1 [2 3 4]", "1 2 [3 9]"]
+    (finding,) = every_answer_ends_with_a_stop_token(context_of(rows, length_policy="ratio", cutoff_len=4))
+    assert finding.where.rows == (0,)
+
+
 def test_rows_without_targets_are_not_asked_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     about_targets = {code for code, one in rules.items() if "targets" in one.needs}
     assert about_targets == {"check.supervised_little", "check.answer_empty", "check.stop_token_untrained"}
