@@ -69,6 +69,13 @@ class ChatTemplate(ABC):
         results = self.render_many(conversations, policy=policy)
         return [result if isinstance(result, TunesmithError) else (result,) for result in results]
 
+    def expect(self, num_renderings: int) -> None:  # noqa: B027 (most templates need no preparation)
+        """Get ready for many renderings, beside other work; without effect on what is rendered."""
+
+    def is_getting_ready(self) -> bool:
+        """Say whether that is still going on."""
+        return False
+
     @abstractmethod
     def parse(self, token_ids: Sequence[int], *, tools: Sequence[Mapping[str, Any]] = ()) -> Message:
         """Turn generated ids, with or without stop token, into an assistant message; `tools` type its calls' values."""

@@ -156,6 +156,10 @@ class Construction:
             self._process, self._thread = os.getpid(), self._start()
         return self._built[0] if self._built else None
 
+    def is_under_way(self) -> bool:
+        """Say whether it is still being built in this process."""
+        return not self._built and self._process == os.getpid()
+
     def wait(self) -> None:
         """Wait until it is built."""
         self._thread.join()

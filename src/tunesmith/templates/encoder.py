@@ -6,7 +6,6 @@ A text without escaped ranges gives exactly the ids of `tokenizer(text, add_spec
 pipeline is used that differs in one thing: it knows the protected tokens only under aliases, which nobody can type.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import IntArray
 from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, Construction, is_byte_level
-from tunesmith.templates.messages import EscapedText
+from tunesmith.templates.messages import EscapedText, any_of
 
 _ALIAS = "\ufdd2"
 _FIRST_INDEX = 0xF0000
@@ -30,6 +29,8 @@ _FIRST_INDEX = 0xF0000
 _BREAK = "\ufdd4"
 # From so many texts on, building the faster tokenizer (about a second, beside the work) pays.
 _MANY_TEXTS = 1000
+# Where so many are known to come, it is built from the start.
+_EXPECTED_TEXTS = 5000
 
 
 class Encoded(Protocol):
@@ -117,8 +118,7 @@ class TextEncoder:
         self._added: list[tuple[int, AddedToken]] = sorted(tokenizer.added_tokens_decoder.items())
         self._protected = {token: index for index, token in enumerate(protected)}
         self._protected_ids = frozenset(index for index, token in self._added if token.content in self._protected)
-        longest_first = sorted(protected, key=lambda token: (-len(token), token))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._pattern = any_of(protected)
         self._num_encoded = 0
         self._is_compared = self._is_refuted = False
 
@@ -153,6 +153,15 @@ class TextEncoder:
         if self._is_refuted or self._construction is None:
             return None
         return self._construction.result()
+
+    def expect(self, num_texts: int) -> None:
+        """Begin to build the faster library when so many texts are to come that it pays."""
+        if num_texts >= _EXPECTED_TEXTS and self._construction is not None:
+            self._num_encoded = max(self._num_encoded, _MANY_TEXTS)
+
+    def is_getting_ready(self) -> bool:
+        """Say whether the faster library is being built."""
+        return self._num_encoded >= _MANY_TEXTS and self._construction is not None and self._construction.is_under_way()
 
     def wait_for_faster(self) -> None:
         """Wait until the faster library can be used, where it ever can."""

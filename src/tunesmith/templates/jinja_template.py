@@ -4,7 +4,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -22,10 +21,10 @@ from tunesmith.templates.drafts import Draft
 from tunesmith.templates.encoder import Encoded, TextEncoder, added_tokens
 from tunesmith.templates.facts import FACTS_FILE, FIXED_DATE, TEMPLATE_FILE, TemplateFacts
 from tunesmith.templates.habits import Habits, typed
-from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, hide_all, to_dialogue
+from tunesmith.templates.messages import CallStyle, Dialogue, EscapedText, Escaper, any_of, hide_all, to_dialogue
 from tunesmith.templates.parsing import parse_answer
 from tunesmith.templates.reasoning import apply_reasoning
-from tunesmith.templates.samples import Sample, plan_samples, refuse_dropped_thoughts, to_conversation
+from tunesmith.templates.samples import Sample, apart, dropped_thoughts, plan_samples, to_conversation
 from tunesmith.templates.sandbox import CompiledTemplate
 from tunesmith.templates.skeleton import FoundTurns, TurnFinder
 from tunesmith.templates.tool_text import write_calls, write_tools
@@ -51,7 +50,7 @@ class JinjaTemplate(ChatTemplate):
         self._added_ids = {content: index for index, content, _ in added}
         self._locator = TurnLocator(
             self._render_dialogue,
-            controls=_any_of([*self._added_ids]),
+            controls=any_of([*self._added_ids]),
             stops=OpenStops(between=facts.implicit_stops, final=facts.final_stop),
             kept=facts.kept_in_answers,
         )
@@ -107,14 +106,29 @@ class JinjaTemplate(ChatTemplate):
         for conversation in conversations:
             try:
                 parts = self._cut_into_samples(conversation, policy)
-                results.append(tuple(self._render_sample(part, policy) for part in parts))
+                results.append(tuple(rendered for part in parts for rendered in self._render_part(part, policy)))
             except TunesmithError as error:
                 results.append(error)
         return results
 
-    def _render_sample(self, conversation: Conversation, policy: TrainPolicy) -> Rendered:
+    def _render_part(self, conversation: Conversation, policy: TrainPolicy) -> list[Rendered]:
         rendered = self.render(conversation, policy=policy)
-        return refuse_dropped_thoughts(rendered, conversation) if policy.reasoning == "keep" else rendered
+        dropped = dropped_thoughts(rendered, conversation) if policy.reasoning == "keep" else []
+        if not dropped:
+            return [rendered]
+        alone, rest = apart(conversation, dropped)
+        others = [self.render(rest, policy=policy)] if rest is not None else []
+        return [*others, *(self._render_generated(part, policy) for part in alone)]
+
+    def _render_generated(self, conversation: Conversation, policy: TrainPolicy) -> Rendered:
+        """Render with the last answer as the model writes it behind its prompt, thoughts first."""
+        form, _ = self._rendered_form(conversation, policy)
+        asked = to_dialogue(form.messages[:-1], self._style_for(form))
+        prompt = without_marks(self._render_dialogue(asked, list(form.tools) or None, True))
+        draft = self._draft(conversation, policy, False)
+        found = draft.behind(prompt, self.source)
+        written = replace(draft, found=found, text=self._escaper.reveal(found.located.text))
+        return self._finish(*self._split(written, self._encoder.encode(written.text)), policy)
 
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
         """Render dictionaries to text exactly as `apply_chat_template(tokenize=False)` does, nothing escaped."""
@@ -370,8 +384,3 @@ class JinjaTemplate(ChatTemplate):
 def _with_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
     reasoning = message.get("reasoning_content")
     return {"thinking": reasoning, **message} if reasoning is not None else dict(message)
-
-
-def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
-    longest_first = sorted((token for token in tokens if token.strip()), key=lambda token: (-len(token), token))
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")

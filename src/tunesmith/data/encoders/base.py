@@ -70,6 +70,15 @@ class Encoder(ABC):
     def __init__(self, rules: EncodeRules) -> None:
         self.rules = rules
 
+    def expect(self, num_examples: int) -> None:
+        """Get ready for many examples, beside other work."""
+        if self.rules.template is not None:
+            self.rules.template.expect(num_examples)
+
+    def is_getting_ready(self) -> bool:
+        """Say whether that is still going on."""
+        return self.rules.template is not None and self.rules.template.is_getting_ready()
+
     @abstractmethod
     def encode(self, examples: Sequence[Example], notes: Notes) -> Iterator[TokenRow]:
         """Give the token rows of the examples, in order; every example ends in the notes."""

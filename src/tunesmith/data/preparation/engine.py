@@ -6,6 +6,7 @@ What is made does not depend on how: the same bytes for any number of workers.
 """
 
 import contextlib
+import gc
 import hashlib
 import os
 import sys
@@ -112,6 +113,8 @@ class _Run:
         if not tasks:
             return
         progress = Progress("Preparing data", sum(task.block.num_chosen for task in tasks), "rows")
+        # What is there now stays: the collector need not walk over it again and again (a sixth of the time).
+        gc.freeze()
         try:
             for task, shard in self._make(tasks):
                 self.num_made += 1
@@ -119,16 +122,20 @@ class _Run:
                 progress.advance(task.block.num_chosen)
                 yield task, shard
         finally:
+            gc.unfreeze()
             progress.close()
 
     def _make(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Shard]]:
         bench = Bench(self._workshop)
+        bench.expect(sum(task.block.num_chosen for task in tasks))
         method = self._rules.start_method or safe_start_method()
         begun = time.monotonic()
         for number, task in enumerate(tasks):
             rest = tasks[number:]
             workers = self._num_workers(rest)
-            if workers > 1 and (self._rules.is_eager or self._pays(rest, method, begun, workers)):
+            # Copies of this process have what it has: it pays to get ready once, before it is copied.
+            waits = method == "fork" and bench.is_getting_ready()
+            if workers > 1 and (self._rules.is_eager or (not waits and self._pays(rest, method, begun, workers))):
                 self.num_workers = workers
                 say(f"Data is prepared in {workers} processes.")
                 yield from make_in_workers(self._workshop, rest, num_workers=workers, start_method=method, bench=bench)

@@ -6,6 +6,7 @@ Few blocks are under way at a time, results are a few numbers, and no worker out
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -59,6 +60,14 @@ class Bench:
     def __init__(self, workshop: Workshop) -> None:
         self._kind = workshop.kind
         self._encoder = encoders.get(workshop.kind)(workshop.rules)
+
+    def expect(self, num_rows: int) -> None:
+        """Get ready for many rows, beside other work."""
+        self._encoder.expect(num_rows)
+
+    def is_getting_ready(self) -> bool:
+        """Say whether that is still going on."""
+        return self._encoder.is_getting_ready()
 
     def make(self, task: Task) -> Shard:
         """Encode a block and write its shard."""
@@ -173,6 +182,7 @@ def _begin(workshop: Workshop, bench: Bench | None, folder: Path, path: tuple[st
     for name in workshop.plugins:
         import_by_name(name)
     _benches[:] = [bench or Bench(workshop)]
+    gc.freeze()
 
 
 def _end_with_parent() -> None:
