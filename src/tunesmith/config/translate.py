@@ -31,7 +31,10 @@ def translate(entries: Iterable[Entry], index: Index) -> Translated:
             problems.append(outcome)
         elif outcome is not None:
             earlier = kept.get(outcome.key)
-            if earlier is None or _is_zero_warmup(earlier):
+            if earlier is not None and earlier.written_as == outcome.written_as:  # words of a command line
+                kept[outcome.key] = _with_value_of_today(outcome, index)
+                warnings.extend(_repeated(earlier, outcome))
+            elif earlier is None or _is_zero_warmup(earlier):
                 kept[outcome.key] = _with_value_of_today(outcome, index)
             elif not _is_zero_warmup(outcome) and str(outcome.value) != str(earlier.value):
                 warnings.append(_overridden(outcome, earlier))
@@ -122,6 +125,15 @@ def _with_value_of_today(entry: Entry, index: Index) -> Entry:
 def _is_zero_warmup(entry: Entry) -> bool:
     # Files of LLaMA-Factory carry `warmup_steps: 0` beside `warmup_ratio: 0.1`, or the other way round.
     return entry.key == "warmup_steps" and str(entry.value) in ("0", "0.0", "None")
+
+
+def _repeated(earlier: Entry, later: Entry) -> list[Problem]:
+    name = later.written_as or later.key
+    if str(earlier.value) == str(later.value):
+        return []
+    message = f"{name} is given twice: the last, {later.value}, is used, and {earlier.value} is not."
+    remedy = f"Leave one {name} out."
+    return [Problem(code="config.key_overridden", message=message, remedy=remedy, where=later.where(), severity="warn")]
 
 
 def _overridden(old: Entry, new: Entry) -> Problem:

@@ -157,6 +157,13 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
     ]
 
 
+def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
+    config = train("--seed", "3", "seed=4", "--cutoff_len", "64", "--cutoff_len", "64")
+    assert config.run.seed == 4
+    (problem,) = config.warnings
+    assert problem.code == "config.key_overridden" and problem.message.startswith("seed is given twice: the last, 4")
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
