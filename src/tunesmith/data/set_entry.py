@@ -15,6 +15,7 @@ from tunesmith.core.errors import Problem, TunesmithError, Where, refusal, warni
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
 from tunesmith.data.formats.base import DEFAULT_COLUMNS, DEFAULT_TAGS, formats
+from tunesmith.data.sources.base import file_type, readers
 
 # Where an entry's rows come from, in LLaMA-Factory's order.
 _SOURCE_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name", "file_name")
@@ -25,7 +26,7 @@ _IGNORED_KEYS = ("file_sha1",)  # Left from old files.
 
 SPLIT_PATTERN = re.compile(r"train(?:\[(?P<start>\d*%?):(?P<end>\d*%?)\])?")
 _HUB_HINT = "write 'test', or a slice: 'test[:100]'"
-_LOCAL_HINT = "a local file has the split 'train', or a slice: 'train[:100]'"
+LOCAL_SPLITS = "a local file has the split 'train', or a slice: 'train[:100]'"
 _HUB_SPLIT = re.compile(r"(?P<name>[\w.-]+)(?P<rows>\[\d*%?:\d*%?\])?")
 
 
@@ -62,7 +63,7 @@ def check_entry(name: str, entry: Any, file: str | None) -> None:
     """Refuse an entry with everything that is wrong with it; a key without effect is a warning."""
     where = Where(file=file, dataset=name)
     if not isinstance(entry, Mapping):
-        raise TunesmithError([_invalid(where, f"Its description must be an object, found {entry!r}.")])
+        raise TunesmithError([invalid_entry(where, f"Its description must be an object, found {entry!r}.")])
     problems = [*_source_problems(entry, where), *_value_problems(entry, where), *_name_problems(entry, where)]
     if problems:
         raise TunesmithError(problems)
@@ -98,9 +99,9 @@ def _source_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem
     named = [key for key in _SOURCE_KEYS if entry.get(key)]
     wrong = [key for key in named if not isinstance(entry[key], str)]
     if wrong:
-        yield _invalid(where, f"{wrong[0]} must be text, found {entry[wrong[0]]!r}.")
+        yield invalid_entry(where, f"{wrong[0]} must be text, found {entry[wrong[0]]!r}.")
     elif not named:
-        yield _invalid(where, f"It needs the place of its rows: one of {', '.join(_SOURCE_KEYS)}.")
+        yield invalid_entry(where, f"It needs the place of its rows: one of {', '.join(_SOURCE_KEYS)}.")
     elif named[0] == "script_url":
         yield _script_problem(entry["script_url"], where)
     elif named[0] == "om_hub_url":
@@ -127,34 +128,42 @@ def _value_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem]
     formatting, split, count = entry.get("formatting"), entry.get("split"), entry.get("num_samples")
     if formatting is not None and formatting not in formats.names():
         close = nearest(str(formatting), formats.names())
-        yield _invalid(where, f"formatting is {formatting!r}; known: {', '.join(formats.names())}.{close}")
+        yield invalid_entry(where, f"formatting is {formatting!r}; known: {', '.join(formats.names())}.{close}")
     if not isinstance(entry.get("ranking", False), bool):
-        yield _invalid(where, f"ranking must be true or false, found {entry['ranking']!r}.")
-    is_on_hub = any(entry.get(key) for key in _HUB_KEYS)
-    pattern, hint = (_HUB_SPLIT, _HUB_HINT) if is_on_hub else (SPLIT_PATTERN, _LOCAL_HINT)
+        yield invalid_entry(where, f"ranking must be true or false, found {entry['ranking']!r}.")
+    pattern, hint = (_HUB_SPLIT, _HUB_HINT) if _may_have_splits(entry) else (SPLIT_PATTERN, LOCAL_SPLITS)
     if split is not None and not (isinstance(split, str) and pattern.fullmatch(split)):
-        yield _invalid(where, f"split is {split!r}; {hint}.")
+        yield invalid_entry(where, f"split is {split!r}; {hint}.")
     for key in _TEXT_KEYS:
         if entry.get(key) is not None and not isinstance(entry[key], str):
-            yield _invalid(where, f"{key} must be text, found {entry[key]!r}.")
+            yield invalid_entry(where, f"{key} must be text, found {entry[key]!r}.")
     if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-        yield _invalid(where, f"num_samples must be a whole number from 1, found {count!r}.")
+        yield invalid_entry(where, f"num_samples must be a whole number from 1, found {count!r}.")
+
+
+def _may_have_splits(entry: Mapping[str, Any]) -> bool:
+    """Say whether an entry is on a hub, or may be a folder that holds a data set as a hub does: that is seen later."""
+    if any(entry.get(key) for key in _HUB_KEYS):
+        return True
+    name = entry.get("file_name")
+    return isinstance(name, str) and not entry.get("cloud_file_name") and file_type(Path(name)) not in readers.names()
 
 
 def _name_problems(entry: Mapping[str, Any], where: Where) -> Iterator[Problem]:
     for part, known in (("columns", DEFAULT_COLUMNS), ("tags", DEFAULT_TAGS)):
         given = entry.get(part)
         if given is not None and not isinstance(given, Mapping):
-            yield _invalid(where, f"{part} must be an object, found {given!r}.")
+            yield invalid_entry(where, f"{part} must be an object, found {given!r}.")
             continue
         for key, value in (given or {}).items():
             if key not in known:
-                yield _invalid(where, f"{part} has no {key!r}; known: {', '.join(known)}.{nearest(key, known)}")
+                yield invalid_entry(where, f"{part} has no {key!r}; known: {', '.join(known)}.{nearest(key, known)}")
             elif value is not None and not isinstance(value, str):
-                yield _invalid(where, f"{part}: {key} must be a name, found {value!r}.")
+                yield invalid_entry(where, f"{part}: {key} must be a name, found {value!r}.")
 
 
-def _invalid(where: Where, message: str) -> Problem:
+def invalid_entry(where: Where, message: str) -> Problem:
+    """Say what is wrong with an entry."""
     return Problem(
         code="data.entry_invalid",
         message=f"The description of data set {where.dataset!r} is wrong. {message}",

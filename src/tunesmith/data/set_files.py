@@ -33,10 +33,9 @@ def files_of(path: Path, name: str) -> tuple[Path, ...]:
     if path.is_file():
         reader_of(path)
         return (path,)
-    files = sorted(file for file in path.iterdir() if file_type(file) in readers.names())
-    files = [file for file in files if file.name != INFO_NAME]
+    files = sorted(file for file in path.iterdir() if _is_data(file))
     types = sorted({file_type(file) for file in files})
-    if not types and any(file_type(file) in readers.names() for file in path.rglob("*")):
+    if is_copy_of_hub(path):
         return split_files(path, HubSet(hub="hf", repo=path.as_posix()))
     if len(types) != 1:
         found = f"data files of several types ({', '.join(types)})" if types else "no data files"
@@ -49,6 +48,17 @@ def files_of(path: Path, name: str) -> tuple[Path, ...]:
         )
     _warn_of_splits(path, files, name)
     return tuple(files)
+
+
+def is_copy_of_hub(path: Path) -> bool:
+    """Say whether a folder holds a data set as a hub does: its files lie in folders inside it."""
+    if not path.is_dir() or any(_is_data(file) for file in path.iterdir()):
+        return False
+    return any(_is_data(file) for file in path.rglob("*"))
+
+
+def _is_data(file: Path) -> bool:
+    return file_type(file) in readers.names() and file.name != INFO_NAME
 
 
 def _warn_of_splits(path: Path, files: Sequence[Path], name: str) -> None:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunesmith.core.errors import Problem, TunesmithError, refusal
+from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
 from tunesmith.core.names import nearest
 from tunesmith.data.formats.base import formats
-from tunesmith.data.set_entry import check_entry, entry_source, read_info, split_parts
-from tunesmith.data.set_files import INFO_NAME, files_of, files_of_subset
+from tunesmith.data.set_entry import LOCAL_SPLITS, check_entry, entry_source, invalid_entry, read_info, split_parts
+from tunesmith.data.set_files import INFO_NAME, files_of, files_of_subset, is_copy_of_hub
 from tunesmith.data.set_name import SetName, read_set_name
 from tunesmith.data.sources.base import file_type, readers
 from tunesmith.data.sources.cloud import fetch_cloud_file
-from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info
+from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info, split_files
 
 _REMOTE = "REMOTE:"
 
@@ -190,4 +190,10 @@ class _Info:
                 file=self.file,
                 dataset=parts.base,
             )
+        if is_copy_of_hub(path):
+            subset, folder = parts.subset or entry.get("subset"), entry.get("folder")
+            return split_files(path, HubSet(hub="hf", repo=path.as_posix(), subset=subset, split=split, folder=folder))
+        if split != "train":
+            what = f"split is {split!r}; {LOCAL_SPLITS}."
+            raise TunesmithError([invalid_entry(Where(file=self.file, dataset=parts.base), what)])
         return files_of_subset(path, parts.subset, parts.base) if parts.subset else files_of(path, parts.base)

@@ -108,6 +108,7 @@ def test_a_malformed_dataset_info_is_refused(folder: Path, text: str) -> None:
         ({"file_name": "a.json", "formatting": "sharegtp"}, "Did you mean 'sharegpt'"),
         ({"file_name": "a.json", "ranking": "yes"}, "ranking"),
         ({"file_name": "a.json", "split": "test"}, "split"),
+        ({"cloud_file_name": "s3://a/b.json", "split": "test"}, "split"),
         ({"file_name": "a.json", "num_samples": 0}, "num_samples"),
         ({"file_name": "a.json", "columns": {"promt": "x"}}, "Did you mean 'prompt'"),
         ({"file_name": "a.json", "tags": {"user_tags": "x"}}, "Did you mean 'user_tag'"),
@@ -232,6 +233,18 @@ def test_a_folder_of_folders_is_read_as_a_copy_of_a_hubs_set(folder: Path) -> No
         (folder / "copy" / "data" / f"{name}-00000.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     (found,) = find(folder, {}, "copy")
     assert found.files == (folder / "copy" / "data" / "train-00000.jsonl",)
+
+
+def test_an_entry_names_a_split_of_a_copy_of_a_hubs_set(folder: Path) -> None:
+    for name in ("dev/a_dev", "test/a_test"):
+        (folder / "exam" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "exam" / f"{name}.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    (found,) = find(folder, {"one": {"file_name": "exam", "split": "test[:5]"}}, "one")
+    assert (found.files, found.split) == ((folder / "exam/test/a_test.jsonl",), "train[:5]")
+    (problem,) = refused(folder, {"one": {"file_name": "exam"}}, "one")
+    assert problem.code == "data.hub_set_invalid" and "validation, test" in problem.remedy
+    (problem,) = refused(folder, {"one": {"file_name": "many", "split": "test"}}, "one")
+    assert problem.code == "data.entry_invalid" and "split is 'test'" in problem.message
 
 
 def test_a_folder_with_test_files_beside_training_files_is_warned_of(folder: Path) -> None:

@@ -101,7 +101,8 @@ def _split_of(builder: Any, hub_set: HubSet) -> list[str]:
         raise refusal(
             "data.hub_set_invalid",
             f"{hub_set.repo} has no split {hub_set.split!r}.",
-            f"Choose one of: {', '.join(splits) or 'none'}.{nearest(hub_set.split, splits)}",
+            f"Write one of these as split of an entry in dataset_info.json: {', '.join(splits) or 'none'}."
+            + nearest(hub_set.split, splits),
             dataset=hub_set.repo,
         )
     urls = splits[hub_set.split]
