@@ -24,8 +24,11 @@ from tunesmith.config.run import RunConfig
 from tunesmith.data.collate import collate
 from tunesmith.data.pipeline import PreparedData, prepare
 from tunesmith.data.plan import PlanRules, plan_epoch
+from tunesmith.data.stream import TrainStream
+from tunesmith.data.stream_windows import WindowStart, read_windows
 from tunesmith.templates.chat import load_template
 from tunesmith.templates.tokenizer import load_tokenizer
+from tunesmith.training.stream_batches import StreamedBatches
 
 
 def main(what: str, folder: Path, file: Path) -> None:
@@ -34,6 +37,7 @@ def main(what: str, folder: Path, file: Path) -> None:
         "rate": _rate,
         "cached": _cached,
         "memory": _memory,
+        "stream": _stream,
     }
     print(json.dumps(measures[what](folder, file)))
 
@@ -83,6 +87,42 @@ def _memory(folder: Path, file: Path) -> dict[str, Any]:
     return {**measured, "peak_bytes": peak["main"], "peak_worker_bytes": peak["worker"]}
 
 
+def _stream(folder: Path, file: Path) -> dict[str, Any]:
+    """Measure how long a stream takes from a saved position at about row 1,000,000 to its next batch.
+
+    The position is found by reading there without encoding; the rows of the batch are compared with those of a stream
+    that read on from the window's start.
+    """
+    config = _config(folder, file, num_workers=1, streaming=True, max_steps=10, packing=False)
+    tokenizer = load_tokenizer(folder / "model")
+    template = load_template(tokenizer, name=None, folder=folder / "model")
+    stream = prepare(config, tokenizer=tokenizer, template=template, row_kind="supervised").stream
+    assert stream is not None
+    recipe, number = stream.recipe, 1_000_000 // stream.recipe.windows.size
+    windows = read_windows(recipe.sets, recipe.windows, WindowStart.first(1))
+    start = next(window.start for window in windows if window.start.number == number)
+    rules = PlanRules(seed=1, batch_rows=8)
+    undisturbed = _batches_from(stream, start, rules)
+    expected = [row.input_ids.tolist() for number in range(400) for row in undisturbed[number]]
+    position = json.loads(json.dumps(undisturbed.position()))
+    following = [row.input_ids.tolist() for row in undisturbed[400]]
+    undisturbed.close()
+    began = time.perf_counter()
+    resumed = StreamedBatches(stream, rules, num_batches=10**6)
+    resumed.restore(position)
+    rows = resumed[position["micro_batches"]]
+    seconds = time.perf_counter() - began
+    assert [row.input_ids.tolist() for row in rows] == following and len(expected) == 3200
+    resumed.close()
+    return {"seconds": seconds, "rows": start.number * recipe.windows.size + 3200}
+
+
+def _batches_from(stream: TrainStream, start: WindowStart, rules: PlanRules) -> StreamedBatches:
+    batches = StreamedBatches(stream, rules, num_batches=10**6)
+    batches.restore({**batches.position(), "window": start.to_json(), "micro_batches": 0})
+    return batches
+
+
 def _private_bytes(process: psutil.Process) -> int:
     try:
         memory = process.memory_info()
@@ -100,7 +140,7 @@ def _timed(folder: Path, file: Path, *, num_workers: int) -> tuple[PreparedData,
     return data, time.perf_counter() - start
 
 
-def _config(folder: Path, file: Path, *, num_workers: int) -> RunConfig:
+def _config(folder: Path, file: Path, *, num_workers: int, **keys: Any) -> RunConfig:
     return load_config(
         {
             "stage": "sft",
@@ -109,8 +149,9 @@ def _config(folder: Path, file: Path, *, num_workers: int) -> RunConfig:
             "cutoff_len": 2048,
             "preprocessing_num_workers": num_workers,
             "output_dir": str(folder / "out"),
+            **keys,
         },
-        command="prepare",
+        command="train",
     )
 
 

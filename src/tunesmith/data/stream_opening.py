@@ -30,7 +30,7 @@ from tunesmith.data.stream_parts import Hashes, HeldOut, PartReader, StreamPart,
 from tunesmith.data.stream_windows import WindowRules, WindowStart
 
 # Records that are encoded at a time: a resume encodes at most so many anew before it goes on.
-PART_ROWS = 1024
+PART_ROWS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
