@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real 135M model says the same, token for token, through template and engine as in plain transformers."""
+"""The real 135M model says the same, token for token, in `tunesmith chat`, the engine and plain transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from tunesmith.config.load import load_config
 from tunesmith.core.types import Conversation, Message, Sampling
 from tunesmith.engines.torch import TorchEngine
+from tunesmith.jobs.conversation import Speaker
+from tunesmith.jobs.inference import load_sampling, load_served
 from tunesmith.models.load import load_model
 from tunesmith.templates.chat import load_template
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
 
 QUESTIONS = ("What is the capital of France?", "Hi", "Write the numbers 10 to 15, and nothing else, please.")
-NUM_TOKENS = 20
+NUM_TOKENS = 12
 
 
 @pytest.mark.slow
@@ -46,3 +49,27 @@ def test_greedy_answers_equal_plain_transformers(demo_model: Path) -> None:
         ]
         expected = plain_model.generate(ids, generation_config=config)[0, ids.shape[1] :].tolist()
         assert list(answer.token_ids) == expected, question
+    assert chatted(demo_model) == [
+        plain_tokenizer.decode(answer.token_ids, skip_special_tokens=True).strip() for answer in answers
+    ]
+
+
+def chatted(folder: Path) -> list[str]:
+    """Ask by what `tunesmith chat` is made of, from its configuration to the lines on the screen."""
+    keys = {"model_name_or_path": str(folder), "infer_dtype": "float32", "do_sample": False}
+    config = load_config({**keys, "max_new_tokens": NUM_TOKENS}, command="chat")
+    served = load_served(config)
+    speaker = Speaker(
+        engine=served.engine,
+        tokenizer=served.tokenizer,
+        template=served.template,
+        policy=served.policy,
+        sampling_for=lambda num_prompt, number: load_sampling(
+            config, served.template, num_prompt=num_prompt, seed=number
+        ),
+    )
+    answers = []
+    for question in QUESTIONS:
+        speaker.history.clear()
+        answers.append("".join(speaker.answer(question)).strip())
+    return answers

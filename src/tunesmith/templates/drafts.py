@@ -3,13 +3,15 @@
 """A rendering before it is tokenised, and the notes that go with it: what the template drops, what melts together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.core.types import Conversation, Message
 from tunesmith.templates.encoder import Encoded
 from tunesmith.templates.messages import EscapedText
+from tunesmith.templates.reasoning import as_generated, thoughts_of
+from tunesmith.templates.samples import thoughts_dropped
 from tunesmith.templates.skeleton import FoundTurns
-from tunesmith.templates.turns import Turn
+from tunesmith.templates.turns import Located, Turn
 from tunesmith.templates.weights import Answer
 
 
@@ -27,6 +29,18 @@ class Draft:
     def turns(self) -> tuple[Turn, ...]:
         """Give the assistant turns, in positions of the text with placeholders."""
         return self.found.located.turns if self.found is not None else ()
+
+    def behind(self, prompt: str, source: str) -> FoundTurns:
+        """Give the last answer as a model writes it behind a prompt of the template `source`, thoughts first."""
+        assert self.found is not None, "only prompts are drafted without turns"
+        located = self.found.located
+        turn = located.turns[-1]
+        thoughts, answer = thoughts_of(self.messages[turn.message]), located.text[turn.start : turn.end]
+        text = as_generated(prompt, thoughts, answer, source)
+        if text is None:
+            raise thoughts_dropped(turn.message - self.offset)
+        turns = (replace(turn, start=len(prompt), end=len(text)),)
+        return FoundTurns(located=Located(text=text, turns=turns))
 
     def starts(self) -> list[int]:
         """Give where answers start in the text."""

@@ -66,12 +66,20 @@ class Habits:
     @cached_property
     def call_style(self) -> CallStyle | None:
         """Find how the template wants turns that only call tools; None when it does not render calls."""
-        for empty, tools in product(("", None), (None, [PROBE_TOOL])):
-            for arguments in ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}'):
-                answer = {"role": "assistant", "content": empty, "tool_calls": [probe_call(arguments)]}
-                text = self._locator.try_render([_USER, answer], tools, False)
-                if text is not None and CHANGED in text and f"{{'a': '{CHANGED}'}}" not in text:
-                    return CallStyle(empty_content=empty, takes_objects=isinstance(arguments, dict))
+        empty, absent = self._try_calls(""), self._try_calls(None)
+        if empty is None or absent is None:
+            return (empty or absent or (None, ""))[0]
+        # Some write an answer of no content behind the calls, unless it is absent.
+        has_more = empty[1] != absent[1] and empty[1].startswith(absent[1].rstrip())
+        return absent[0] if has_more else empty[0]
+
+    def _try_calls(self, content: str | None) -> tuple[CallStyle, str] | None:
+        """Render a call with this content, with and without tools, as object and as text: what works, and its text."""
+        for tools, arguments in product((None, [PROBE_TOOL]), ({"a": CHANGED}, f'{{"a": "{CHANGED}"}}')):
+            answer = {"role": "assistant", "content": content, "tool_calls": [probe_call(arguments)]}
+            text = self._locator.try_render([_USER, answer], tools, False)
+            if text is not None and CHANGED in text and f"{{'a': '{CHANGED}'}}" not in text:
+                return CallStyle(empty_content=content, takes_objects=isinstance(arguments, dict)), text
         return None
 
     @cached_property

@@ -116,9 +116,10 @@ class JinjaTemplate(ChatTemplate):
         dropped = dropped_thoughts(rendered, conversation) if policy.reasoning == "keep" else []
         if not dropped:
             return [rendered]
-        alone, rest = apart(conversation, dropped)
-        others = [self.render(rest, policy=policy)] if rest is not None else []
-        return [*others, *(self._render_generated(part, policy) for part in alone)]
+        return [
+            self._render_generated(part, policy) if is_written else self.render(part, policy=policy)
+            for part, is_written in apart(conversation, dropped)
+        ]
 
     def _render_generated(self, conversation: Conversation, policy: TrainPolicy) -> Rendered:
         """Render with the last answer as the model writes it behind its prompt, thoughts first."""

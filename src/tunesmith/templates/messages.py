@@ -66,11 +66,11 @@ class Escaper:
         In the mode `error` such text is refused, with `allow` it becomes the token that it reads like.
         """
         self._mode = mode
-        self._tokens = sorted(special_tokens, key=lambda token: (-len(token), token))
+        self._tokens = list(special_tokens)
         self._index = {token: index for index, token in enumerate(self._tokens)}
         kept = set(kept_in_answers)
-        self._everywhere = _alternation(self._tokens)
-        self._in_answers = _alternation([token for token in self._tokens if token not in kept])
+        self._everywhere = any_of(self._tokens)
+        self._in_answers = any_of([token for token in self._tokens if token not in kept])
 
     def hide(self, value: Any, *, is_answer: bool = False) -> Any:
         """Replace special-token text in a string, or in all strings of a JSON value."""
@@ -224,5 +224,7 @@ def _malformed(call: ToolCall, reason: str) -> Exception:
     )
 
 
-def _alternation(tokens: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, tokens)) or "(?!)")
+def any_of(tokens: Sequence[str]) -> re.Pattern[str]:
+    """Give a pattern of these texts, the longest first; of none, one that matches nothing."""
+    longest_first = sorted((token for token in tokens if token.strip()), key=lambda token: (-len(token), token))
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")

@@ -10,8 +10,9 @@ that ends with it; turns that look the same in both share a sample.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.core.errors import refusal
+from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.types import Conversation, Rendered
+from tunesmith.templates.reasoning import thoughts_of
 
 # Renders the messages up to an answer, that answer included: the text, and where the answer ends in it.
 RenderUpTo = Callable[[int], tuple[str, int]]
@@ -61,15 +62,46 @@ def to_conversation(
     return replace(conversation, messages=tuple(messages))
 
 
-def refuse_dropped_thoughts(rendered: Rendered, conversation: Conversation) -> Rendered:
-    """Refuse a sample that does not show the thoughts of an answer which it trains."""
-    for index, message in enumerate(conversation.messages):
-        thoughts = (message.reasoning or "").strip()
-        if message.role == "assistant" and message.weight != 0 and thoughts not in rendered.text:
-            raise refusal(
-                "template.reasoning_dropped",
-                f"reasoning_policy: keep, but the chat template does not render the reasoning of message {index}.",
-                "Choose a template that renders reasoning, or leave reasoning_policy out to train what is rendered.",
-                key="reasoning_policy",
-            )
-    return rendered
+def dropped_thoughts(rendered: Rendered, conversation: Conversation) -> list[int]:
+    """List the trained answers of a sample whose thoughts it does not show."""
+    return [
+        index
+        for index, message in enumerate(conversation.messages)
+        if message.role == "assistant" and message.weight != 0 and thoughts_of(message) not in rendered.text
+    ]
+
+
+def apart(conversation: Conversation, dropped: Sequence[int]) -> list[tuple[Conversation, bool]]:
+    """Give each answer of `dropped` a sample that ends with it, and one to the other trained answers, in order.
+
+    The second value marks samples whose last answer is to be written as the model does.
+    """
+    end = len(conversation.messages)
+    others = [
+        index
+        for index, message in enumerate(conversation.messages)
+        if message.role == "assistant" and message.weight != 0 and index not in dropped
+    ]
+    samples = [(index, _training_only(conversation, index + 1, [index]), True) for index in dropped]
+    if others:
+        samples.append((others[-1], _training_only(conversation, end, others), False))
+    return [(sample, is_written) for _, sample, is_written in sorted(samples, key=lambda item: item[0])]
+
+
+def _training_only(conversation: Conversation, end: int, answers: Sequence[int]) -> Conversation:
+    messages = [
+        replace(message, weight=0.0) if message.role == "assistant" and index not in answers else message
+        for index, message in enumerate(conversation.messages[:end])
+    ]
+    return replace(conversation, messages=tuple(messages))
+
+
+def thoughts_dropped(index: int) -> TunesmithError:
+    """Refuse a template that neither renders the thoughts of an answer nor knows how its model writes them."""
+    return refusal(
+        "template.reasoning_dropped",
+        f"reasoning_policy: keep, but the chat template does not render the reasoning of message {index}.",
+        "Choose a template that renders reasoning, set enable_thinking: true if its prompts close thoughts, or leave "
+        "reasoning_policy out to train what is rendered.",
+        key="reasoning_policy",
+    )

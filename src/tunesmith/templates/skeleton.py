@@ -9,11 +9,12 @@ rendering equals the shape's with the slots filled; otherwise it is searched by 
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tunesmith.core.errors import refusal
 from tunesmith.templates.messages import Dialogue
-from tunesmith.templates.turns import Located, Turn, TurnLocator, without_marks
+from tunesmith.templates.turns import Located, Turn, TurnLocator, common_length, without_marks
 
 _SLOT = "\ufdd5"
 _FIRST_INDEX = 0xF0000
@@ -83,7 +84,7 @@ class TurnFinder:
 
     def find(self, dialogue: Dialogue, tools: list[Any] | None) -> FoundTurns:
         """Render a conversation and find its assistant turns."""
-        shape = _shape(dialogue, tools)
+        shape = _shape(dialogue, tools) if not self._is_opened(dialogue) else None
         skeleton = self._skeleton(shape, dialogue, tools) if shape is not None else None
         if skeleton is not None:
             text = without_marks(self._locator.render(dialogue, tools, False))
@@ -95,6 +96,22 @@ class TurnFinder:
     def search(self, dialogue: Dialogue, tools: list[Any] | None) -> Located:
         """Find the turns of a conversation by itself, without its shape."""
         return self._locator.locate(dialogue, tools)
+
+    def _is_opened(self, dialogue: Dialogue) -> bool:
+        """Say whether an answer repeats what its prompt has written already: then it starts behind that."""
+        opening = self._opening
+        return bool(opening) and any(
+            message["role"] == "assistant" and (message["content"] or "").lstrip().startswith(opening)
+            for message in dialogue
+        )
+
+    @cached_property
+    def _opening(self) -> str:
+        """What prompts write behind the header and rendered answers lack, e.g. the mark that opens thoughts."""
+        asked = [{"role": "user", "content": "?"}]
+        prompt = self._locator.try_render(asked, None, True)
+        answered = self._locator.try_render([*asked, {"role": "assistant", "content": _SLOT}], None, False)
+        return prompt[common_length(prompt, answered) :].strip() if prompt is not None and answered is not None else ""
 
     def _skeleton(self, shape: str, dialogue: Dialogue, tools: list[Any] | None) -> _Skeleton | None:
         if shape not in self._skeletons:

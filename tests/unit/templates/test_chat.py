@@ -352,3 +352,27 @@ def test_a_tokenizer_that_transformers_would_rebuild_is_used_as_written(tmp_path
     for case in load_json(source / "golden_ids.json")["cases"]:
         assert tokenizer(case["text"], add_special_tokens=False)["input_ids"] == case["ids"]
     assert [problem.code for problem in collected_warnings()] == ["template.tokenizer_rebuilt"]
+
+
+def test_an_answer_that_repeats_what_its_prompt_opened_starts_behind_it(assets: Path, tmp_path: Path) -> None:
+    source = (assets / "chat_templates" / "qwen" / "qwq-32b.2.jinja").read_text(encoding="utf-8")
+    path = tmp_path / "qwq.jinja"
+    path.write_text(source, encoding="utf-8")
+    template = load_template(vocabulary_for([source], assets), name=str(path))
+    for content, trained in (("4", "4<|im_end|>"), ("<think>\n2+2\n</think>\n\n4", "2+2\n</think>\n\n4<|im_end|>")):
+        messages = (Message(role="user", content="2+2?"), Message(role="assistant", content=content))
+        rendered = template.render(Conversation(messages=messages))
+        ids = rendered.input_ids[rendered.weights > 0].tolist()
+        assert isinstance(template, JinjaTemplate) and template.decode(ids) == trained
+
+
+def test_calls_without_content_are_followed_by_no_empty_answer(assets: Path, tmp_path: Path) -> None:
+    file = "deepseek/deepseek-ai-DeepSeek-R1-Distill-Qwen-32B.jinja"
+    source = (assets / "chat_templates" / file).read_text(encoding="utf-8")
+    path = tmp_path / "r1.jinja"
+    path.write_text(source, encoding="utf-8")
+    template = load_template(vocabulary_for([source], assets), name=str(path))
+    call = Message(role="assistant", content="", tool_calls=(ToolCall(name="f", arguments={"a": 1}),))
+    result = Message(role="tool", content="7")
+    messages = (Message(role="user", content="?"), call, result, Message(role="assistant", content="So."))
+    assert template.render(Conversation(messages=messages)).text.count("<｜Assistant｜>") == 1

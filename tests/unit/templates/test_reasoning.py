@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reasoning policies: what is rendered of thoughts, what is trained of it, and when a conversation is cut."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,51 @@ def test_a_prompt_that_opens_the_thoughts_is_not_trained(assets: Path, tmp_path:
     assert isinstance(template, JinjaTemplate)
     ((first,),) = samples(template, PLAIN, TrainPolicy(reasoning="never_train_injected"))
     assert first == "Hello.<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("file", "opened", "answer"),
+    [
+        ("qwen/qwq-32b.2.jinja", "<think>\n", "12+1=13\n</think>\n\n13<|im_end|>"),
+        (
+            "deepseek/deepseek_r1_distill.jinja",
+            "<think>\n",
+            "12+1=13\n</think>\n\n13<｜end▁of▁sentence｜>",
+        ),
+        ("deepseek/deepseek_v3.jinja", "", "<think>\n12+1=13\n</think>\n\n13<｜end▁of▁sentence｜>"),
+    ],
+)
+def test_keep_writes_thoughts_that_a_template_drops_as_the_model_does(
+    assets: Path, tmp_path: Path, file: str, opened: str, answer: str
+) -> None:
+    source = (assets / "chat_templates" / file).read_text(encoding="utf-8")
+    path = tmp_path / "family.jinja"
+    path.write_text(source, encoding="utf-8")
+    template = load_template(vocabulary_for([source], assets), name=str(path))
+    assert isinstance(template, JinjaTemplate)
+    inline = replace(TALK.messages[3], content="<think>\n12+1=13\n</think>\n\n13", reasoning=None)
+    for last in (TALK.messages[3], inline):
+        talk = Conversation(messages=(*TALK.messages[:3], last))
+        (result,) = template.render_samples([talk], policy=TrainPolicy(reasoning="keep"))
+        assert not isinstance(result, TunesmithError)
+        assert [spans(template, rendered) for rendered in result] == [
+            [answer.replace("12+1=13", "3*4=12").replace("13<", "12<")],
+            [answer],
+        ]
+        for count, rendered in zip((1, 3), result, strict=True):
+            prompt = template.render(Conversation(messages=talk.messages[:count]), add_generation_prompt=True)
+            assert prompt.text.endswith(opened) and "3*4=12" not in prompt.text
+            assert rendered.input_ids[: len(prompt.input_ids)].tolist() == prompt.input_ids.tolist()
+
+
+def test_keep_trains_answers_without_thoughts_as_they_are_rendered(assets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "qwq.jinja"
+    source = (assets / "chat_templates" / "qwen" / "qwq-32b.2.jinja").read_text(encoding="utf-8")
+    path.write_text(source, encoding="utf-8")
+    template = load_template(vocabulary_for([source], assets), name=str(path))
+    assert isinstance(template, JinjaTemplate)
+    talk = Conversation(messages=(*PLAIN.messages, *TALK.messages[2:]))
+    assert samples(template, talk, TrainPolicy(reasoning="keep")) == [
+        ["Hello.<|im_end|>"],
+        ["12+1=13\n</think>\n\n13<|im_end|>"],
+    ]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls as families write them, read back; those of templates in the assets stand in tests/parity."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,8 +74,10 @@ def test_what_is_written_is_read(name: str) -> None:
     call = type(call)(name="f", arguments=arguments)
     properties = {"text": {"type": "string"}, "odd": {"type": "string"}}
     tools = [{"name": "f", "parameters": {"type": "object", "properties": properties}}]
-    (parsed,) = parse_answer(kind.write_calls([call]), kind, types_of(tools)).tool_calls
-    assert parsed.name == "f" and dict(parsed.arguments) == arguments  # type: ignore[arg-type]
+    for calls in ([call], [call, replace(call, name="g", arguments={})]):
+        parsed = parse_answer(kind.write_calls(calls), kind, types_of(tools))
+        assert [(one.name, one.arguments) for one in parsed.tool_calls] == [(one.name, one.arguments) for one in calls]
+        assert parsed.content.strip() == ""
     assert "f" in kind.describe(tools)
 
 

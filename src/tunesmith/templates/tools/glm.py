@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GLM-4: the name on a line, JSON below; GLM-4.5 and later: keys and values in marks of their own."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,6 @@ from tunesmith.templates.tools.base import (
     WritingFormat,
     arguments_of,
     collect,
-    read_arguments,
     to_json,
     to_text,
     to_value,
@@ -24,16 +24,24 @@ from tunesmith.templates.tools.base import (
 @tool_formats.register("glm4")
 @tool_formats.register("chatglm4")
 class Glm4Format(WritingFormat):
-    """`name`, a line feed, JSON: one call an answer."""
+    """`name`, a line feed, JSON: an answer is one call, or several in a row, and nothing else."""
 
-    _CALL = re.compile(r"\A\s*(?P<name>[\w.-]+)\n(?P<arguments>\{.*\})\s*\Z", re.DOTALL)
+    _NAME = re.compile(r"\s*(?P<name>[\w.-]+)\n(?=\{)")
 
     def parse(self, text: str, types: ArgumentTypes) -> ParsedAnswer | None:
-        match = self._CALL.match(text)
-        arguments = read_arguments(match["arguments"]) if match else None
-        if match is None or arguments is None:
-            return None
-        return ParsedAnswer(content="", calls=(ToolCall(name=match["name"], arguments=arguments),))
+        decoder = json.JSONDecoder()
+        calls: list[ToolCall] = []
+        position = 0
+        while text[position:].strip():
+            match = self._NAME.match(text, position)
+            if match is None:
+                return None
+            try:
+                arguments, position = decoder.raw_decode(text, match.end())
+            except json.JSONDecodeError:
+                return None
+            calls.append(ToolCall(name=match["name"], arguments=arguments))
+        return ParsedAnswer(content="", calls=tuple(calls)) if calls else None
 
     def describe(self, tools: Sequence[Mapping[str, Any]]) -> str:
         parts = [
@@ -44,7 +52,6 @@ class Glm4Format(WritingFormat):
         return "# 可用工具" + "".join(parts)
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
-        # The model knows one call an answer; several are written one after the other.
         return "\n".join(f"{call.name}\n{to_json(arguments_of(call))}" for call in calls)
 
 
