@@ -30,9 +30,11 @@ _LENGTHEN = "Raise cutoff_len, shorten the rows, or set length_policy: drop to t
 
 NOT_SAMPLED = "not_sampled"
 HELD_OUT = "held_out"
+NOT_MIXED = "not_mixed"
 
 REASONS: dict[str, Reason] = {
     NOT_SAMPLED: Reason(text="left out by max_samples, num_samples or split", is_choice=True),
+    NOT_MIXED: Reason(text="not reached: interleave_under ends with the first set that ends", is_choice=True),
     HELD_OUT: Reason(text="has the prompt or the long answer of an evaluation row (streaming)", is_choice=True),
     "too_long": Reason(text="longer than cutoff_len, dropped by length_policy: drop", is_choice=True),
     "answer_too_long": Reason(text="the trained tokens alone fill cutoff_len; answers are never cut", remedy=_LENGTHEN),

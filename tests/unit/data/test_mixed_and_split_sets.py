@@ -110,6 +110,24 @@ def test_sets_are_interleaved(prepare_data: Prepare, dataset_writer: DatasetWrit
     assert drawn == [("a", 0), ("a", 1), ("a", 2)]
 
 
+@pytest.mark.parametrize("val_size", [0, 4])
+def test_rows_that_a_mix_does_not_reach_are_told(
+    prepare_data: Prepare, dataset_writer: DatasetWriter, val_size: int
+) -> None:
+    for name, count in (("a", 30), ("b", 10)):
+        rows = [{"instruction": f"{name} {n}?", "output": f"It is {n}."} for n in range(count)]
+        dataset_writer.write(name, rows)
+    prepared = prepare_data(dataset="a,b", mix_strategy="interleave_under", val_size=val_size, max_row_loss=0)
+    reached = set(places(prepared.train))
+    ledger = prepared.ledger.to_json()
+    (reason,) = ledger["reasons"]
+    assert (reason["reason"], reason["by_choice"], reason["dataset"]) == ("not_mixed", True, "a")
+    held = set() if not val_size else set(places(prepared.evals[VALIDATION]))
+    expected = {("a", row) for row in range(30)} - reached - held
+    assert {("a", row) for row in reason["rows"]} == expected and reason["count"] == len(expected)
+    assert ledger["rows_in"] == 40 and ledger["rows_kept"] == len(reached) + len(held)
+
+
 def test_evaluation_sets_are_one_unless_asked_apart(prepare_data: Prepare, dataset_writer: DatasetWriter) -> None:
     for name in ("a", "b", "c"):
         dataset_writer.write(name, [{"instruction": f"{name} {n}?", "output": f"It is {n}."} for n in range(4)])

@@ -214,9 +214,12 @@ def test_the_ledger_is_json(prepare_data: Prepare, tiny_dataset: Path) -> None:
     assert [(entry["split"], entry["rows_in"]) for entry in content["datasets"]] == [("train", 20), ("eval", 4)]
 
 
-def test_unreadable_rows_are_refused_however_many(prepare_data: Prepare, dataset_writer: DatasetWriter) -> None:
+@pytest.mark.parametrize("keys", [{}, {"max_row_loss": 0.5}])
+def test_a_set_without_a_readable_row_is_refused(
+    prepare_data: Prepare, dataset_writer: DatasetWriter, keys: dict[str, Any]
+) -> None:
     dataset_writer.write("bad", []).write_text("{oops\n{oops\n", encoding="utf-8")
-    (problem,) = refused(prepare_data, dataset="bad")
+    problem = refused(prepare_data, dataset="bad", **keys)[0]
     assert (problem.code, problem.where.num_rows) == ("data.json_malformed", 2)
 
 

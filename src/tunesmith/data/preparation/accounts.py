@@ -15,8 +15,10 @@ from tunesmith.core.errors import MAX_ROWS_SHOWN, Problem, Where
 from tunesmith.core.types import RowRef
 from tunesmith.data.blocks import Block
 from tunesmith.data.examples import BadRow, bad_rows_problem
-from tunesmith.data.ledger import FileRows, Ledger
+from tunesmith.data.ledger import NOT_MIXED, FileRows, Ledger
 from tunesmith.data.preparation.encoding import BadGroup, BlockFacts, RowGroup
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -81,18 +83,37 @@ class Complaints:
 
 
 def enter_block(
-    ledger: Ledger, split: str, block: Block, facts: BlockFacts, *, held_out: npt.NDArray[np.int64] | None = None
+    ledger: Ledger,
+    split: str,
+    block: Block,
+    facts: BlockFacts,
+    *,
+    held_out: Rows | None = None,
+    unmixed: Rows | None = None,
 ) -> None:
-    """Enter the rows of a block; those whose numbers are in `held_out` are evaluation rows."""
-    taken = np.zeros(0, dtype=np.int64) if held_out is None else held_out
+    """Enter the rows of a block; those in `held_out` are evaluation rows, those in `unmixed` no mix reaches."""
+    taken, left = _rows(held_out), _rows(unmixed)
     ledger.enter(split, block.dataset, facts.num_rows - len(taken))
     if len(taken):
         ledger.enter("eval", block.dataset, len(taken))
-    for group, is_held in _by_side(facts.groups, taken):
-        side = "eval" if is_held else split
-        ledger.add(side, FileRows(block.dataset, block.file, group.count, group.rows), group.outcome, group.reason)
+    sides = list(_by_side(facts.groups, taken))
+    _add(ledger, "eval", block, [group for group, is_held in sides if is_held])
+    own = [group for group, is_held in sides if not is_held]
+    _add(ledger, split, block, [group for group, is_left in _by_side(own, left) if not is_left])
+    if len(left):
+        rows = FileRows(block.dataset, block.file, len(left), tuple(left.tolist()))
+        ledger.add(split, rows, "dropped", NOT_MIXED)
     for bad in facts.bad:
         _enter_bad(ledger, split, block, bad)
+
+
+def _rows(rows: Rows | None) -> Rows:
+    return np.zeros(0, dtype=np.int64) if rows is None else rows
+
+
+def _add(ledger: Ledger, split: str, block: Block, groups: Iterable[RowGroup]) -> None:
+    for group in groups:
+        ledger.add(split, FileRows(block.dataset, block.file, group.count, group.rows), group.outcome, group.reason)
 
 
 def _enter_bad(ledger: Ledger, split: str, block: Block, bad: BadGroup) -> None:

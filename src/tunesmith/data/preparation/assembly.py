@@ -22,7 +22,15 @@ from tunesmith.data.preparation.accounts import Complaints, enter_block
 from tunesmith.data.preparation.encoding import BlockFacts, bad_groups
 from tunesmith.data.preparation.engine import Made
 from tunesmith.data.preparation.planned import PlannedBlock, PlannedSet
-from tunesmith.data.preparation.selection import Index, SetRows, hold_out, select, select_plain, whole_records
+from tunesmith.data.preparation.selection import (
+    Index,
+    SetRows,
+    hold_out,
+    select,
+    select_plain,
+    unreached,
+    whole_records,
+)
 from tunesmith.data.preparation.sharded import PlacedShard, ShardedStore
 from tunesmith.data.preparation.shards import read_facts, shard_path
 from tunesmith.data.store import RowsView, TokenRows
@@ -53,12 +61,13 @@ class Assembly:
     made: Made
     folder: Path
     ledger: Ledger = field(default_factory=Ledger)
+    _unmixed: "dict[str, _Records]" = field(default_factory=dict)
 
     def finish(self) -> Assembled:
         """Refuse when anything is wrong or too many rows are lost; else give the rows."""
         problems = self._problems()
         if problems:
-            self._fill_ledger(None)
+            self._fill_ledger()
             raise TunesmithError([*problems, *self.ledger.losses(self.config.data.max_row_loss)])
         store, sets = self._store()
         train_sets = [rows for planned, rows in zip(self.sets, sets, strict=True) if planned.part == "train"]
@@ -70,7 +79,7 @@ class Assembly:
             if held_out is not None:
                 evals[VALIDATION] = self._joined(RowsView(store, whole_records(train_sets, held_out)))
         evals |= self._evals(store, sets)
-        self._fill_ledger(None if held_out is None else _Held(store, np.sort(held_out)))
+        self._fill_ledger(None if held_out is None else _Records(store, np.sort(held_out)))
         self.ledger.check(data.max_row_loss)
         self._refuse_nothing(train, evals)
         return Assembled(train=train, evals=evals, ledger=self.ledger)
@@ -88,7 +97,8 @@ class Assembly:
                 columns.update(dict.fromkeys(facts.columns))
             if planned.reading is not None and planned.data_set is not None and columns:
                 problems.extend(absent_columns(planned.data_set, columns))
-        if not self.config.is_set("max_row_loss"):
+        is_unreadable = any(planned.reading is None and planned.blocks for planned in self.sets)
+        if is_unreadable or not self.config.is_set("max_row_loss"):
             problems.extend(complaints.faults())
         return [*problems, *complaints.too_long(self.config.data.cutoff_len)]
 
@@ -99,7 +109,7 @@ class Assembly:
         bad_rows = read_rows(planned.block, None, self.kind).bad_rows
         return BlockFacts(num_rows=planned.block.num_chosen, bad=bad_groups(bad_rows))
 
-    def _fill_ledger(self, held: "_Held | None") -> None:
+    def _fill_ledger(self, held: "_Records | None" = None) -> None:
         number = 0
         for planned in self.sets:
             for file, count, rows in planned.left_out:
@@ -107,10 +117,11 @@ class Assembly:
                 self.ledger.add(planned.part, FileRows(planned.name, file, count, rows), "dropped", NOT_SAMPLED)
             for one in planned.blocks:
                 taken = held.rows_of(number) if held is not None and planned.part == "train" else None
+                unmixed = self._unmixed[planned.part].rows_of(number) if planned.part in self._unmixed else None
                 facts = self._facts(one)
                 if not self.config.is_set("max_row_loss"):
                     facts = replace(facts, bad=())  # They are refused by themselves.
-                enter_block(self.ledger, planned.part, one.block, facts, held_out=taken)
+                enter_block(self.ledger, planned.part, one.block, facts, held_out=taken, unmixed=unmixed)
                 number += 1
 
     def _store(self) -> tuple[ShardedStore, list[SetRows]]:
@@ -143,7 +154,7 @@ class Assembly:
         named = {planned.name: rows for planned, rows in pairs if planned.part == "eval"}
         if len(named) < 2 or self.config.data.eval_on_each_dataset:
             return {name: self._joined(RowsView(store, select([rows], MixRules()))) for name, rows in named.items()}
-        return {VALIDATION: self._joined(RowsView(store, select(list(named.values()), self._mix_rules)))}
+        return {VALIDATION: self._joined(RowsView(store, self._mixed("eval", list(named.values()))))}
 
     @property
     def _mix_rules(self) -> MixRules:
@@ -155,8 +166,15 @@ class Assembly:
         plain = select_plain(sets, rules) if held_out is None else None
         if plain is not None and plain == slice(0, len(store)):
             return self._joined(store)
-        index = np.arange(plain.start, plain.stop) if plain is not None else select(sets, rules, without=held_out)
+        index = np.arange(plain.start, plain.stop) if plain is not None else self._mixed("train", sets, held_out)
         return self._joined(RowsView(store, index))
+
+    def _mixed(self, part: str, sets: Sequence[SetRows], without: Index | None = None) -> Index:
+        """Mix sets, and note which rows the mix does not reach."""
+        index = select(sets, self._mix_rules, without=without)
+        if self._mix_rules.strategy == "interleave_under":
+            self._unmixed[part] = _Records(sets[0].store, unreached(sets, index, without=without))
+        return index
 
     def _joined(self, rows: TokenRows) -> TokenRows:
         """As in LLaMA-Factory, texts are packed by putting one after the other; neat_packing keeps them apart."""
@@ -178,14 +196,14 @@ class Assembly:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """The evaluation rows taken from training sets: sorted first token rows of their records."""
+class _Records:
+    """Some records of a store, by their first token rows, sorted."""
 
     store: ShardedStore
     firsts: Index
 
     def rows_of(self, shard: int) -> Index:
-        """Give the records of a shard's file that are held out."""
+        """Give the numbers in their file of those that lie in a shard."""
         low, high = np.searchsorted(self.firsts, self.store.starts[shard : shard + 2])
         rows: Index = self.store.source_rows[self.firsts[low:high]]
         return rows

@@ -94,6 +94,14 @@ def select(sets: Sequence[SetRows], rules: MixRules, *, without: Index | None = 
     return whole_records(sets, firsts)
 
 
+def unreached(sets: Sequence[SetRows], index: Index, *, without: Index | None = None) -> Index:
+    """Give the first token rows of wanted records that a mix leaves out, sorted."""
+    wanted = np.concatenate([one.wanted() for one in sets])
+    reached = index if without is None else np.concatenate([index, without])
+    rows: Index = np.setdiff1d(wanted, reached)
+    return rows
+
+
 def whole_records(sets: Sequence[SetRows], firsts: Index) -> Index:
     """Give all token rows of the records that begin at some token rows."""
     starts = np.concatenate([one.kept for one in sets])
