@@ -72,6 +72,7 @@ def _problem(template: JinjaTemplate, outcome: CaseOutcome) -> Problem:
         message=f"With the template {template.name!r}, conversation {outcome.name!r}: "
         + "; ".join((*outcome.differences, *outcome.openings))
         + ".",
-        remedy="Choose another template with `template:`, or leave it out to use the model's own.",
+        remedy="Choose another template with `template:`"
+        + ("." if template.origin == "tokenizer" else ", or leave it out to use the model's own."),
         where=Where(key="template"),
     )
