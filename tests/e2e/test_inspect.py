@@ -166,7 +166,7 @@ def test_wrong_input_is_refused_by_code(keys: dict[str, str], code: str, smollm2
     ],
 )
 def test_rows_that_are_all_refused_are_counted(
-    content: bytes, keys: dict[str, str], reason: str, smollm2: Path, tmp_path: Path
+    content: bytes, keys: dict[str, Any], reason: str, smollm2: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
     with pytest.raises(TunesmithError) as caught:

@@ -31,7 +31,7 @@ _FLAGS_OF: Mapping[str, tuple[str, ...]] = {
         "eos_token",
         "pad_token",
         "unk_token",
-    ),  # fmt: skip
+    ),
 }
 
 

@@ -96,8 +96,8 @@ def named_plugins(source: Source, overrides: Iterable[Entry] = ()) -> list[str]:
 
 
 def job_of(command: Command, keys: Iterable[str]) -> Job:
-    """Name the job a configuration describes; `check` reads it off the keys, and rows are inspected and prepared as trained on."""
-    if command in ROW_COMMANDS:
+    """Name the job a configuration describes: `check` reads it off the keys; rows are looked at as trained on."""
+    if command in ("inspect", "prepare"):
         return "train"
     if command == "verify":
         return "chat"

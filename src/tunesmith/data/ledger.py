@@ -9,7 +9,7 @@ choice, is an error.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tunesmith.core.errors import MAX_ROWS_SHOWN, Problem, TunesmithError, Where
 from tunesmith.core.types import RowRef
@@ -78,7 +78,8 @@ class _Group:
         self.rows.extend(rows[: MAX_ROWS_SHOWN - len(self.rows)])
 
 
-class FileRows(NamedTuple):
+@dataclass(frozen=True)
+class FileRows:
     """Some rows of one file of a data set: how many, and the numbers of at least the first hundred."""
 
     dataset: str

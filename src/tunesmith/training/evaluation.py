@@ -23,7 +23,7 @@ _SILENT_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRules:
-    """What is reported: accuracy only where it was asked for, perplexity only of likelihoods, a single set by its name too."""
+    """What is reported: accuracy where it was asked for, perplexity of likelihoods, a single set by its name too."""
 
     objective: Objective
     with_accuracy: bool

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from tunesmith.core.errors import refusal
-from tunesmith.core.types import Batch, LayoutKind, Scores, TokenRow
+from tunesmith.core.types import Batch, LayoutKind, Scores
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows

@@ -154,7 +154,8 @@ def test_words_are_read_in_every_form() -> None:
     entries = read_words(words, load_index())
     assert {entry.key: entry.value for entry in entries} == {
         "learning_rate": 1e-4, "lora_rank": 16, "bf16": True, "do_train": False, "dataset": "a,b",
-        "enable_thinking": None, "report_to": "wandb,tensorboard", "run_name": "x=y", "lr_scheduler_kwargs.min_lr": 1e-6,
+        "enable_thinking": None, "report_to": "wandb,tensorboard", "run_name": "x=y",
+        "lr_scheduler_kwargs.min_lr": 1e-6,
     }  # fmt: skip
 
 

@@ -236,6 +236,7 @@ def test_what_was_prepared_is_found_again(prepare_data: Prepare, tiny_dataset: P
 
 def test_another_split_or_mix_prepares_nothing_anew(prepare_data: Prepare, tiny_dataset: Path) -> None:
     prepare_data(dataset="tiny")
+    keys: dict[str, Any]
     for keys in ({"val_size": 0.5}, {"val_size": 4, "seed": 7}, {"val_size": 4, "val_split_by": "random"}):
         made = prepare_data(dataset="tiny", **keys).made
         assert made is not None and made.num_made == 0

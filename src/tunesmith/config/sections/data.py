@@ -39,7 +39,7 @@ class DataSection(Section):
     eval_on_each_dataset: bool = Field(False, description="Report each set of eval_dataset by its name.")
     mix_strategy: Literal["concat", "interleave_under", "interleave_over", "interleave_once"] = Field(
         "concat",
-        description="Sets one after the other; or in turns until the first ends, all have ended, or each row came once.",
+        description="Sets one after the other; or in turns until the first ends, all have ended, or each row came.",
     )
     interleave_probs: tuple[float, ...] | None = Field(
         None, description="How often each set is drawn when sets are interleaved: shares of any sum; unset: in turns."
