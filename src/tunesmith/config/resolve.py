@@ -25,6 +25,14 @@ from tunesmith.core.names import nearest
 Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "verify"]
 # Commands that look at the rows of a training run, without its training.
 ROW_COMMANDS = ("inspect", "prepare")
+_JOB_OF: Mapping[str, Job] = {
+    "train": "train",
+    "inspect": "train",
+    "prepare": "train",
+    "chat": "chat",
+    "verify": "chat",
+    "export": "export",
+}
 Source = Path | Mapping[str, Any]
 
 
@@ -97,12 +105,8 @@ def named_plugins(source: Source, overrides: Iterable[Entry] = ()) -> list[str]:
 
 def job_of(command: Command, keys: Iterable[str]) -> Job:
     """Name the job a configuration describes: `check` reads it off the keys; rows are looked at as trained on."""
-    if command in ("inspect", "prepare"):
-        return "train"
-    if command == "verify":
-        return "chat"
-    if command != "check":
-        return command
+    if command in _JOB_OF:
+        return _JOB_OF[command]
     present = set(keys)
     if "export_dir" in present:
         return "export"
