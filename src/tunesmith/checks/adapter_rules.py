@@ -44,6 +44,10 @@ def _keys_of(saved: LoraConfig) -> dict[str, Any]:
         "additional_target": tuple(sorted(saved.modules_to_save)) if saved.modules_to_save else None,
         "use_rslora": saved.use_rslora,
         "use_dora": saved.use_dora,
+        "rank_pattern": dict(saved.rank_pattern or {}) or None,
+        "alpha_pattern": dict(saved.alpha_pattern or {}) or None,
+        "init_lora_weights": "default",
+        "pissa_init": False,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -29,22 +29,26 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal")
 _UNSUPPORTED_KEYS = ("layer_replication", "megatron_config", "loftq_config", "use_qalora", "alora_invocation_tokens")
 
 
-def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
-    """Give the trained adapter's tensors under their names on disk; they share memory with the model."""
-    tensors = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+def adapter_tensors(model: PeftModel, adapter: str = ADAPTER) -> dict[str, Tensor]:
+    """Give an adapter's tensors under their names on disk; they share memory with the model."""
+    tensors = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     return {name: tensors[name] for name in sorted(tensors)}
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """Write an adapter, or refuse one that is not finite; the same adapter gives the same bytes."""
-    tensors = adapter_tensors(model)
+    write_adapter(adapter_tensors(model), model.peft_config[ADAPTER], folder)
+
+
+def write_adapter(tensors: Mapping[str, Tensor], config: PeftConfig, folder: Path) -> None:
+    """Write the tensors and the configuration of an adapter, and check what was written."""
     refuse_non_finite(tensors.items())
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     refuse_damaged(
         read_headers(folder / WEIGHTS_FILE), {name: header_of(tensor) for name, tensor in stored.items()}, folder
     )
-    text = json.dumps(_to_json(model.peft_config[ADAPTER]), indent=2, sort_keys=True)
+    text = json.dumps(_to_json(config), indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -86,7 +90,11 @@ def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
 
 def copy_adapter(model: PeftModel, folder: Path) -> None:
     """Copy an adapter's stored tensors into the model's adapter, in place; names and shapes must be the same."""
-    values, targets = read_adapter_weights(folder), adapter_tensors(model)
+    copy_tensors(read_adapter_weights(folder), adapter_tensors(model), folder)
+
+
+def copy_tensors(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy tensors read from an adapter folder into a model's own of the same names and shapes, in place."""
     missing = sorted(targets.keys() - values.keys())
     if missing:
         raise refusal(

@@ -16,7 +16,9 @@ from torch import nn
 State = Literal["trained", "adapted", "frozen"]
 STATES: tuple[State, ...] = ("trained", "adapted", "frozen")
 
-_WRAPPERS = re.compile(r"base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save|\.default(?=\.|$)")
+_WRAPPERS = re.compile(
+    r"base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save|\.default(?=\.|$)|\.start(?=\.|$)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

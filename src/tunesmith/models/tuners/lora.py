@@ -10,23 +10,34 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config.section import Section
-from tunesmith.core.errors import refusal
+from tunesmith.core.errors import refusal, warning
 from tunesmith.core.names import nearest
+from tunesmith.core.report import emit_warning
 from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_config, save_adapter
+from tunesmith.models.lora_start import (
+    StartRule,
+    activate_start,
+    add_start,
+    has_start,
+    restore_with_start,
+    save_with_start,
+)
 from tunesmith.models.merge import merge_adapter
 from tunesmith.models.tuners.base import Tuner, set_trained_dtype, tuners
 
 _ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
+_PEFT_STARTS: dict[str, Any] = {"gaussian": "gaussian", "orthogonal": "orthogonal"}
 _REGEX_SIGNS = frozenset("\\^$*+?()[]{}|")
 
 
@@ -45,6 +56,19 @@ class LoraParams(Section):
     additional_target: tuple[str, ...] | None = Field(
         None, description="Modules outside LoRA to train and save whole, such as embed_tokens or lm_head."
     )
+    rank_pattern: dict[str, int] | None = Field(
+        None, description="Ranks of some modules by name or expression, such as {down_proj: 32}."
+    )
+    alpha_pattern: dict[str, int] | None = Field(
+        None, description="Scales of some modules by name or expression; others follow lora_alpha."
+    )
+    init_lora_weights: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = Field(
+        "default", description="Start of the added matrices; pissa and olora take it from the base weights."
+    )
+    pissa_init: bool = Field(
+        False, description="Start from the largest singular directions of the weights (PiSSA, arXiv 2404.02948)."
+    )
+    pissa_iter: int = Field(16, ge=-1, description="Iterations of PiSSA's decomposition; -1: an exact one.")
     use_rslora: bool = Field(False, description="Scale by the square root of the rank (rsLoRA, arXiv 2312.03732).")
     use_dora: bool = Field(False, description="Train magnitude and direction apart (DoRA, arXiv 2402.09353).")
     create_new_adapter: bool = Field(
@@ -73,11 +97,17 @@ class LoraTuner(Tuner):
             lora_dropout=params.lora_dropout,
             target_modules=resolve_targets(model, params.lora_target),
             modules_to_save=_whole_modules(model, params.additional_target),
+            rank_pattern=params.rank_pattern or {},
+            alpha_pattern=_alphas(params),
+            init_lora_weights=_PEFT_STARTS.get(params.init_lora_weights, True),
             use_rslora=params.use_rslora,
             use_dora=params.use_dora,
         )
+        _warn_frozen_experts(model, params)
         self._is_continued = False
-        return self._wrap(model, config)
+        wrapped = self._wrap(model, config, _start_rule(params))
+        _refuse_idle_patterns(wrapped, params)
+        return wrapped
 
     def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
         """Put a saved adapter on its base model."""
@@ -92,12 +122,12 @@ class LoraTuner(Tuner):
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Copy a saved adapter's values into the attached one."""
         assert isinstance(model, PeftModel)
-        copy_adapter(model, folder)
+        (restore_with_start if has_start(model) else copy_adapter)(model, folder)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the adapter in PEFT's format."""
         assert isinstance(model, PeftModel)
-        save_adapter(model, folder)
+        (save_with_start if has_start(model) else save_adapter)(model, folder)
 
     def merge(self, model: nn.Module) -> PreTrainedModel:
         """Fold the adapter into the base weights in float32."""
@@ -122,15 +152,21 @@ class LoraTuner(Tuner):
     def base_view(self, model: nn.Module) -> Iterator[None]:
         """Show the model as it was before this run: without a fresh adapter, with a continued one as it was loaded."""
         assert isinstance(model, PeftModel)
-        with super().base_view(model) if self._is_continued else model.disable_adapter():
-            yield
+        try:
+            with super().base_view(model) if self._is_continued else model.disable_adapter():
+                yield
+        finally:
+            if has_start(model):
+                activate_start(model)
 
-    def _wrap(self, model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    def _wrap(self, model: PreTrainedModel, config: LoraConfig, start: StartRule | None = None) -> PeftModel:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
             torch.manual_seed(self.seed)
             wrapped = get_peft_model(model, config, adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16)
-        assert isinstance(wrapped, PeftModel)
+            assert isinstance(wrapped, PeftModel)
+            if start is not None:
+                add_start(wrapped, config, start)
         set_trained_dtype(wrapped, pure_bf16=self.pure_bf16)
         return wrapped
 
@@ -155,6 +191,56 @@ def all_linear_names(model: nn.Module) -> list[str]:
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     }
     return sorted(linear - {"lm_head"})
+
+
+def _start_rule(params: LoraParams) -> StartRule | None:
+    kind = "pissa" if params.pissa_init else params.init_lora_weights
+    if kind != "pissa" and kind != "olora":
+        return None
+    return StartRule(kind=kind, iterations=params.pissa_iter)
+
+
+def _alphas(params: LoraParams) -> dict[str, int]:
+    """Give the scales that differ; without lora_alpha, modules of another rank have twice that rank."""
+    twice = {name: 2 * rank for name, rank in (params.rank_pattern or {}).items()} if params.lora_alpha is None else {}
+    return {**twice, **(params.alpha_pattern or {})}
+
+
+def _refuse_idle_patterns(model: nn.Module, params: LoraParams) -> None:
+    adapted = [
+        name.removeprefix("base_model.model.")
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    ]
+    for key, pattern in (("rank_pattern", params.rank_pattern), ("alpha_pattern", params.alpha_pattern)):
+        for name in pattern or {}:
+            if not any(re.match(rf"(.*\.)?({name})$", module) for module in adapted):
+                ends = sorted({module.split(".")[-1] for module in adapted})
+                raise refusal(
+                    "tuner.target_unknown",
+                    f"{key} names {name!r}, which matches no adapted module.",
+                    f"Choose among: {', '.join(ends)}." + nearest(name, ends),
+                    key=key,
+                )
+
+
+def _warn_frozen_experts(model: nn.Module, params: LoraParams) -> None:
+    """Say that fused experts (one 3-D weight for all) stay as they are: no linear layer holds them."""
+    if list(params.lora_target) != ["all"]:
+        return
+    fused = [(name, weight) for name, weight in model.named_parameters() if weight.ndim == 3 and "expert" in name]
+    if fused:
+        names = sorted({name.split(".")[-1] for name, _ in fused})
+        emit_warning(
+            warning(
+                "tuner.experts_frozen",
+                f"The experts of this model are fused weights ({', '.join(names)}, in all "
+                f"{sum(weight.numel() for _, weight in fused):,} parameters), which lora_target: all does not reach: "
+                "they stay frozen.",
+                "Train with finetuning_type full or freeze where the experts must change.",
+                key="lora_target",
+            )
+        )
 
 
 def _is_regex(target: str) -> bool:
