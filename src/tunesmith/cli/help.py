@@ -28,12 +28,12 @@ VERBS = {
 # Sections whose keys a command's help leaves out.
 _HIDDEN = {
     "train": ("generation", "export"),
-    "chat": ("data", "training", "export", "freeze", "full", "pt", "sft"),
-    "export": ("data", "training", "generation", "freeze", "full", "pt", "sft"),
+    "chat": ("data", "training", "optimizers", "export", "freeze", "full", "pt", "sft"),
+    "export": ("data", "training", "optimizers", "generation", "freeze", "full", "pt", "sft"),
     "check": (),
-    "verify": ("data", "training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
-    "inspect": ("training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
-    "prepare": ("training", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
+    "verify": ("data", "training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
+    "inspect": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
+    "prepare": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
 }
 _KINDS = {
     "boolean": "true/false",

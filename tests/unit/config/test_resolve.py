@@ -205,8 +205,8 @@ def test_old_invented_and_pending_names(keys: dict[str, Any], expected: list[tup
 
 
 def test_a_pending_key_says_what_it_waits_for() -> None:
-    (problem,) = problems(use_galore=True)
-    assert "use_galore is known, not built yet" in problem.message
+    (problem,) = problems(use_badam=True)
+    assert "use_badam is known, not built yet" in problem.message
     assert "neutral value (false)" in problem.remedy
 
 
