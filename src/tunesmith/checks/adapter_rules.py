@@ -6,21 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig
+from peft import LoraConfig, OFTConfig
 
 from tunesmith.checks.context import CheckContext
 from tunesmith.checks.rule import Finding, rule
 from tunesmith.models.adapter_files import read_adapter_config
+from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.tuners.base import tuners
 
 
 @rule("check.adapter_keys_ignored", "warn", needs=("training", "skeleton"))
 def adapter_keys_have_effect(context: CheckContext) -> Iterator[Finding]:
-    """Find LoRA keys that differ from the adapter that is continued; keys that repeat its values are boilerplate."""
+    """Find keys that differ from the adapter that is continued; keys that repeat its values are boilerplate."""
     config = context.config
     adapters = config.model.adapter_name_or_path
     if not adapters or not config.run.do_train or config.flat.get("create_new_adapter", False):
         return
-    saved = _keys_of(read_adapter_config(Path(adapters[-1])))
+    kind = tuners.get(config.run.finetuning_type)
+    assert issubclass(kind, AdapterTuner), "configuration rules refuse adapters for other tuners"
+    saved = _keys_of(read_adapter_config(Path(adapters[-1]), kind.config_type))
     ignored = {key: config.flat[key] for key, value in saved.items() if _differs(config.flat[key], value)}
     ignored = {key: value for key, value in ignored.items() if config.is_set(key)}
     if ignored:
@@ -34,13 +38,19 @@ def adapter_keys_have_effect(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _keys_of(saved: LoraConfig) -> dict[str, Any]:
+def _keys_of(saved: Any) -> dict[str, Any]:
     """The adapter's values under our keys; targets are compared only where they are names."""
     targets = saved.target_modules
+    names = tuple(sorted(targets)) if isinstance(targets, (list, set, tuple)) else None
+    if isinstance(saved, OFTConfig):
+        sizes = {"oft_rank": saved.r, "oft_block_size": saved.oft_block_size}
+        return {**sizes, "module_dropout": saved.module_dropout, "oft_target": names}
+    if not isinstance(saved, LoraConfig):
+        return {}
     return {
         "lora_rank": saved.r,
         "lora_alpha": saved.lora_alpha,
-        "lora_target": tuple(sorted(targets)) if isinstance(targets, (list, set, tuple)) else None,
+        "lora_target": names,
         "additional_target": tuple(sorted(saved.modules_to_save)) if saved.modules_to_save else None,
         "use_rslora": saved.use_rslora,
         "use_dora": saved.use_dora,

@@ -31,9 +31,9 @@ _HIDDEN = {
     "chat": ("data", "training", "optimizers", "export", "freeze", "full", "pt", "sft"),
     "export": ("data", "training", "optimizers", "generation", "freeze", "full", "pt", "sft"),
     "check": (),
-    "verify": ("data", "training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
-    "inspect": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
-    "prepare": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "pt", "sft"),
+    "verify": ("data", "training", "optimizers", "generation", "export", "freeze", "full", "lora", "oft", "pt", "sft"),
+    "inspect": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "oft", "pt", "sft"),
+    "prepare": ("training", "optimizers", "generation", "export", "freeze", "full", "lora", "oft", "pt", "sft"),
 }
 _KINDS = {
     "boolean": "true/false",

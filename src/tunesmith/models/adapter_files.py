@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -52,8 +52,8 @@ def write_adapter(tensors: Mapping[str, Tensor], config: PeftConfig, folder: Pat
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_adapter_config(folder: Path) -> LoraConfig:
-    """Read the LoRA configuration of an adapter folder, or refuse what cannot be used faithfully."""
+def read_adapter_config(folder: Path, expected: type[PeftConfig] = LoraConfig) -> Any:
+    """Read the configuration of an adapter folder, or refuse what cannot be used faithfully."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise _no_adapter(folder)
@@ -62,19 +62,26 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         kind = settings["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise _unsupported(path, f"it is no adapter configuration ({error})") from error
-    if kind != "LORA":
-        raise _unsupported(path, f"it is of type {kind}, and only LoRA adapters are loaded so far")
-    known = {field.name for field in dataclasses.fields(LoraConfig)}
+    wanted = PeftType(expected().peft_type).value
+    if kind != wanted:
+        raise refusal(
+            "tuner.adapter_unsupported",
+            f"{path} is of type {kind}, but finetuning_type {wanted.lower()} loads adapters of type {wanted}.",
+            "Write the finetuning_type that the adapter was trained with, or merge it where it was made.",
+            key="finetuning_type",
+            file=str(path),
+        )
+    known = {field.name for field in dataclasses.fields(expected)}
     strange = sorted(key for key, value in settings.items() if key not in known and value)
     changing = sorted(key for key in _UNSUPPORTED_KEYS if settings.get(key))
-    if settings.get("init_lora_weights") not in _PLAIN_STARTS:
+    if settings.get("init_lora_weights", True) not in _PLAIN_STARTS:
         changing.append(f"init_lora_weights: {settings['init_lora_weights']}")
     if strange or changing:
         raise _unsupported(path, f"it sets {', '.join([*strange, *changing])}, which is not supported")
     taken = known - {"peft_type", "auto_mapping", "inference_mode"}
     settings = {key: value for key, value in settings.items() if key in taken}
     # The stored weights overwrite the start; "True" keeps PEFT from computing another one.
-    return LoraConfig(**{**settings, "init_lora_weights": True})
+    return expected(**{**settings, **({"init_lora_weights": True} if expected is LoraConfig else {})})
 
 
 def read_adapter_weights(folder: Path) -> dict[str, Tensor]:

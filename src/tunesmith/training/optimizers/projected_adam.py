@@ -12,8 +12,8 @@ from transformers import TrainingArguments
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.names import nearest
+from tunesmith.models.targets import all_linear_names
 from tunesmith.models.tuners.base import trained_parameters
-from tunesmith.models.tuners.lora import all_linear_names
 from tunesmith.training.optimizers.base import adam_settings, decayed_names
 from tunesmith.training.optimizers.low_rank import project
 
