@@ -38,7 +38,11 @@ def run(keys: Keys, **changes: Any) -> Keys:
 
 @pytest.mark.parametrize(
     "tuner",
-    [{"finetuning_type": "oft", "oft_block_size": 8}, {"pissa_init": True, "loraplus_lr_ratio": 4.0, "lora_rank": 4}],
+    [
+        {"finetuning_type": "oft", "oft_block_size": 8},
+        {"finetuning_type": "lokr", "lokr_rank": 4},
+        {"pissa_init": True, "loraplus_lr_ratio": 4.0, "lora_rank": 4},
+    ],
 )
 def test_adapters_of_a_kind_are_resumed_trained_on_and_exported(tuner: Keys, keys: Keys, tmp_path: Path) -> None:
     straight = {**keys, **tuner, "num_train_epochs": 1}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, OFTConfig
+from peft import LoraConfig
 
 from tunesmith.checks.context import CheckContext
 from tunesmith.checks.rule import Finding, rule
@@ -24,7 +24,7 @@ def adapter_keys_have_effect(context: CheckContext) -> Iterator[Finding]:
         return
     kind = tuners.get(config.run.finetuning_type)
     assert issubclass(kind, AdapterTuner), "configuration rules refuse adapters for other tuners"
-    saved = _keys_of(read_adapter_config(Path(adapters[-1]), kind.config_type))
+    saved = _keys_of(read_adapter_config(Path(adapters[-1]), kind.config_type), kind)
     ignored = {key: config.flat[key] for key, value in saved.items() if _differs(config.flat[key], value)}
     ignored = {key: value for key, value in ignored.items() if config.is_set(key)}
     if ignored:
@@ -38,15 +38,13 @@ def adapter_keys_have_effect(context: CheckContext) -> Iterator[Finding]:
         )
 
 
-def _keys_of(saved: Any) -> dict[str, Any]:
+def _keys_of(saved: Any, kind: type[AdapterTuner]) -> dict[str, Any]:
     """The adapter's values under our keys; targets are compared only where they are names."""
     targets = saved.target_modules
     names = tuple(sorted(targets)) if isinstance(targets, (list, set, tuple)) else None
-    if isinstance(saved, OFTConfig):
-        sizes = {"oft_rank": saved.r, "oft_block_size": saved.oft_block_size}
-        return {**sizes, "module_dropout": saved.module_dropout, "oft_target": names}
     if not isinstance(saved, LoraConfig):
-        return {}
+        values = {key: getattr(saved, name) for key, name in kind.saved_as.items()}
+        return {key: names if name == "target_modules" else values[key] for key, name in kind.saved_as.items()}
     return {
         "lora_rank": saved.r,
         "lora_alpha": saved.lora_alpha,

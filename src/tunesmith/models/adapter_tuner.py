@@ -7,7 +7,7 @@ A tuner of this kind says which configuration of PEFT it uses and attaches a fre
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +26,8 @@ class AdapterTuner(Tuner):
     """Trains what PEFT adds to a model; the base model stays as it is."""
 
     config_type: ClassVar[type[PeftConfig]]
+    # Our keys → the names under which PEFT's configuration stores their values.
+    saved_as: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
         super().__init__(params, seed=seed, pure_bf16=pure_bf16)

@@ -25,12 +25,27 @@ def resolve_targets(
 ) -> list[str] | str:
     """Turn a key's targets into PEFT's: a sorted list of module names, or one expression for whole paths."""
     if list(wanted) == ["all"]:
-        return all_linear_names(model)
+        names = all_linear_names(model)
+        _refuse_other_kinds(model, names, key, adaptable)
+        return names
     for target in wanted:
         _refuse_no_match(model, target, key, adaptable)
     if any(_is_regex(target) for target in wanted):
         return "|".join(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}" for target in wanted)
     return sorted(set(wanted))
+
+
+def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adaptable: Kinds) -> None:
+    """Refuse a model whose layers are linear, but of a kind that the adapter does not take (GPT-2's Conv1D)."""
+    found = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, adaptable)}
+    others = sorted(set(names) - found)
+    if others:
+        raise refusal(
+            "tuner.target_unknown",
+            f"{key}: all means {', '.join(names)} here, but {', '.join(others)} are of a kind that it cannot adapt.",
+            "Write finetuning_type: lora for this model.",
+            key=key,
+        )
 
 
 def all_linear_names(model: nn.Module) -> list[str]:

@@ -6,6 +6,7 @@ The rotation is the Cayley transform of a skew-symmetric matrix, approximated by
 in LLaMA-Factory `oft_target` is obeyed, and adapters are loaded, continued and merged.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from peft import OFTConfig, PeftConfig, TaskType
@@ -14,7 +15,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
-from tunesmith.core.errors import refusal
 from tunesmith.models.adapter_tuner import AdapterTuner
 from tunesmith.models.targets import resolve_targets
 from tunesmith.models.tuners.base import tuners
@@ -46,21 +46,18 @@ class OftTuner(AdapterTuner):
 
     Params: ClassVar[type[Section]] = OftParams
     config_type: ClassVar[type[PeftConfig]] = OFTConfig
+    saved_as: ClassVar[Mapping[str, str]] = {
+        "oft_rank": "r",
+        "oft_block_size": "oft_block_size",
+        "module_dropout": "module_dropout",
+        "oft_target": "target_modules",
+    }
 
     def attach(self, model: PreTrainedModel) -> nn.Module:
         """Add a fresh adapter, which starts as the identity."""
         assert isinstance(self.params, OftParams)
         params = self.params
         targets = resolve_targets(model, params.oft_target, key="oft_target", adaptable=(nn.Linear,))
-        linear = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-        if isinstance(targets, list) and not linear >= set(targets):
-            others = ", ".join(sorted(set(targets) - linear))
-            raise refusal(
-                "tuner.target_unknown",
-                f"OFT rotates plain linear layers only, but {others} are of another kind.",
-                "Write finetuning_type: lora for this model, or name linear layers in oft_target.",
-                key="oft_target",
-            )
         config = OFTConfig(
             task_type=TaskType.CAUSAL_LM,
             r=params.oft_rank,
