@@ -25,6 +25,7 @@ from tunesmith.core.registry import Registry
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.catalog import Catalog, CatalogEntry, load_catalog
+from tunesmith.training.optimizers.base import optimizers
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "src" / "tunesmith" / "config"
@@ -74,7 +75,8 @@ def contents(index: Mapping[str, Any]) -> dict[Path, str]:
 def all_sections() -> list[type[Section]]:
     """List the general sections and those of all registered parts, in a fixed order."""
     parts = [part.Params for registry in SELECTORS.values() for _, part in registry.items()]
-    return [*GENERAL_SECTIONS, *dict.fromkeys(parts)]
+    stepping = [section for _, part in optimizers.items() for section in (part.Switch, part.Params)]
+    return [*GENERAL_SECTIONS, *dict.fromkeys([*parts, *stepping])]
 
 
 def build_index() -> dict[str, Any]:

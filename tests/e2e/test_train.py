@@ -70,6 +70,7 @@ def log_of(folder: Path) -> list[Keys]:
     ("tuner", "weights"),
     [
         ({"finetuning_type": "lora", "learning_rate": 4e-3}, "adapter_model.safetensors"),
+        ({"finetuning_type": "oft", "oft_block_size": 8, "learning_rate": 4e-3}, "adapter_model.safetensors"),
         ({"finetuning_type": "full"}, "model.safetensors"),
         ({"finetuning_type": "freeze", "freeze_trainable_layers": 1}, "model.safetensors"),
     ],

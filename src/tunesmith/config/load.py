@@ -58,6 +58,8 @@ def with_sections(index: Index, sections: Iterable[type[Section]]) -> Index:
         keys.update({entry.name: entry for entry in entries_of(section)})
         for selector, names in section.selected_by.items():
             known = keys[selector].choices
+            if not known:  # a switch or a number, not a name among others
+                continue
             keys[selector] = replace(keys[selector], choices=(*known, *(n for n in names if n not in known)))
     return replace(index, keys=keys)
 

@@ -18,6 +18,7 @@ from tunesmith.config.keys import check_entry, chosen_words, inactive_warning
 from tunesmith.config.rules import RULES, Job, Rule, Scope
 from tunesmith.config.source import Entry, merge_layers, read_file, read_mapping
 from tunesmith.config.translate import translate
+from tunesmith.config.tuner_rules import TUNER_RULES
 from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
@@ -170,7 +171,7 @@ def _choices(values: Mapping[str, Any], job: Job) -> dict[str, Any]:
 def _check_rules(flat: Mapping[str, Any], entries: Sequence[Entry], scope: Scope, findings: _Findings) -> None:
     by_key = {entry.key: entry for entry in entries}
     tainted = set(findings.tainted)
-    for rule in (*RULES, *DATA_RULES):
+    for rule in (*RULES, *DATA_RULES, *TUNER_RULES):
         if scope in rule.jobs and not tainted & set(rule.keys) and by_key.keys() >= set(rule.if_set):
             finding = rule.check(flat)
             if finding is not None:

@@ -325,11 +325,11 @@ def _workers_exist(flat: Flat) -> Finding | None:
 
 
 @_rule("adapter_name_or_path", "finetuning_type")
-def _adapters_need_lora(flat: Flat) -> Finding | None:
-    if not flat["adapter_name_or_path"] or flat["finetuning_type"] == "lora":
+def _adapters_need_a_tuner_of_theirs(flat: Flat) -> Finding | None:
+    if not flat["adapter_name_or_path"] or flat["finetuning_type"] not in ("full", "freeze"):
         return None
     return _conflict(
-        f"adapter_name_or_path needs finetuning_type lora, not {flat['finetuning_type']}.",
+        f"adapter_name_or_path needs a finetuning_type with adapters, such as lora, not {flat['finetuning_type']}.",
         "Write finetuning_type: lora, or merge the adapter first with `tunesmith export`.",
     )
 

@@ -38,6 +38,7 @@ from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
+from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
 from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
 from tunesmith.training.stream_batches import StreamedBatches
@@ -157,9 +158,24 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             reported_tokens=reported_tokens(training.include_num_input_tokens_seen),
             stream=streamed_batches(parts, plan_rules(config, args, built.layout), args),
             reports_each_set=reports_each_set(config),
+            optimizer=build_optimizer(config),
         ),
         args,
     )
+
+
+def build_optimizer(config: RunConfig) -> OptimizerPart | None:
+    """Give the optimizer that a key of its own chooses; None where `optim` names it."""
+    key = chosen_optimizer(config.flat)
+    if key is None:
+        return None
+    kind = optimizers.get(key)
+    return kind(config.part(kind.Switch), config.part(kind.Params))
+
+
+def look_at_optimizer(config: RunConfig) -> None:
+    """Refuse keys that choose two optimizers, or one that does not fit."""
+    chosen_optimizer(config.flat)
 
 
 def reports_each_set(config: RunConfig) -> bool:

@@ -9,13 +9,14 @@ from tunesmith.checks.preflight import run_preflight
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import emit_warning
+from tunesmith.jobs.assembly import look_at_optimizer
 from tunesmith.training.output_folder import decide_begin
 
 
 def run(config: RunConfig) -> dict[str, Any]:
     """Run the preflight; refuse with all its refusals, and keep its warnings."""
     would_write = config.job == "train" and config.run.do_train
-    report = run_preflight(config, guards=[look_at_output_folder] if would_write else [])
+    report = run_preflight(config, guards=[look_at_output_folder, look_at_optimizer] if would_write else [])
     result = {"job": config.job, "report": report.to_json()}
     for problem in report.warnings:
         emit_warning(problem)

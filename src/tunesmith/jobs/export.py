@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,9 +25,10 @@ from tunesmith.core.files import remove_partials, write_folder_atomic, write_tex
 from tunesmith.core.progress import say
 from tunesmith.jobs.assembly import write_side_files
 from tunesmith.models.adapter_files import read_adapter_config
+from tunesmith.models.adapter_tuner import AdapterTuner
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
-from tunesmith.models.tuners.lora import LoraParams, LoraTuner
+from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.models.verify import (
     check_merge,
     check_saved,
@@ -58,7 +60,7 @@ class Sources:
     tokenizer: PreTrainedTokenizerBase
     template: ChatTemplate | None
     dtype: torch.dtype
-    lora: LoraParams
+    tuner: Tuner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +127,10 @@ def _find_sources(config: RunConfig) -> Sources:
     cache_dir = Path(model.cache_dir) if model.cache_dir else None
     folder = resolve_model(model.model_name_or_path or "", cache_dir, revision=model.model_revision)
     adapters = tuple(Path(adapter).expanduser() for adapter in model.adapter_name_or_path)
+    kind = tuners.get(config.run.finetuning_type)
+    tuner = kind(config.part(kind.Params))
     for adapter in adapters:
-        read_adapter_config(adapter)
+        read_adapter_config(adapter, tuner.config_type if isinstance(tuner, AdapterTuner) else LoraConfig)
     tokenizer_folder = _last_with("tokenizer_config.json", folder, adapters)
     template_folder = _last_with(TEMPLATE_FILE, tokenizer_folder, adapters)
     tokenizer = load_tokenizer(tokenizer_folder)
@@ -140,7 +144,7 @@ def _find_sources(config: RunConfig) -> Sources:
         tokenizer=tokenizer,
         template=template,
         dtype=inference_dtype(model.infer_dtype, load_model_config(folder)),
-        lora=config.part(LoraParams),
+        tuner=tuner,
     )
 
 
@@ -155,13 +159,13 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
     model = load_model(sources.folder, dtype=torch.float32, device=device)
     refuse_non_finite(model.state_dict().items())
     dtype, probes = comparison_dtype(model), probe_ids(sources.tokenizer)
-    tuner, difference = LoraTuner(sources.lora), 0.0
+    difference = 0.0
     reference: list[Tensor] = []
     for adapter in sources.adapters:
         say(f"Merging {adapter} …")
-        adapted: nn.Module = tuner.load(model, adapter, is_trainable=False)
+        adapted: nn.Module = sources.tuner.load(model, adapter, is_trainable=False)
         reference = probe_logits(adapted, probes, dtype=dtype)
-        model = tuner.merge(adapted)
+        model = sources.tuner.merge(adapted)
         moved = largest_difference(reference, probe_logits(model, probes, dtype=dtype))
         check_merge(moved, dtype=dtype)
         difference = max(difference, moved)

@@ -22,6 +22,7 @@ from tunesmith.jobs.assembly import (
     add_callbacks,
     build_model,
     build_trainer,
+    look_at_optimizer,
     plan_rules,
     refuse_unknown_metric,
     run_arguments,
@@ -86,7 +87,8 @@ def prepare_run(config: RunConfig) -> Prepared:
         run = config.run
         begins.append(decide_begin(folder, resume=run.resume_from_checkpoint, overwrite=run.overwrite_output_dir))
 
-    report = run_preflight(config, guards=[look_at_folder] if config.run.do_train else [])
+    guards = [look_at_folder, look_at_optimizer] if config.run.do_train else []
+    report = run_preflight(config, guards=guards)
     report.raise_if_refused()
     for problem in report.warnings:
         emit_warning(problem)

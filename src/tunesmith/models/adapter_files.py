@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -29,27 +29,31 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal")
 _UNSUPPORTED_KEYS = ("layer_replication", "megatron_config", "loftq_config", "use_qalora", "alora_invocation_tokens")
 
 
-def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
-    """Give the trained adapter's tensors under their names on disk; they share memory with the model."""
-    tensors = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+def adapter_tensors(model: PeftModel, adapter: str = ADAPTER) -> dict[str, Tensor]:
+    """Give an adapter's tensors under their names on disk; they share memory with the model."""
+    tensors = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     return {name: tensors[name] for name in sorted(tensors)}
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """Write an adapter, or refuse one that is not finite; the same adapter gives the same bytes."""
-    tensors = adapter_tensors(model)
+    write_adapter(adapter_tensors(model), model.peft_config[ADAPTER], folder)
+
+
+def write_adapter(tensors: Mapping[str, Tensor], config: PeftConfig, folder: Path) -> None:
+    """Write the tensors and the configuration of an adapter, and check what was written."""
     refuse_non_finite(tensors.items())
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     refuse_damaged(
         read_headers(folder / WEIGHTS_FILE), {name: header_of(tensor) for name, tensor in stored.items()}, folder
     )
-    text = json.dumps(_to_json(model.peft_config[ADAPTER]), indent=2, sort_keys=True)
+    text = json.dumps(_to_json(config), indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_adapter_config(folder: Path) -> LoraConfig:
-    """Read the LoRA configuration of an adapter folder, or refuse what cannot be used faithfully."""
+def read_adapter_config(folder: Path, expected: type[PeftConfig] = LoraConfig) -> Any:
+    """Read the configuration of an adapter folder, or refuse what cannot be used faithfully."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise _no_adapter(folder)
@@ -58,19 +62,26 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         kind = settings["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise _unsupported(path, f"it is no adapter configuration ({error})") from error
-    if kind != "LORA":
-        raise _unsupported(path, f"it is of type {kind}, and only LoRA adapters are loaded so far")
-    known = {field.name for field in dataclasses.fields(LoraConfig)}
+    wanted = PeftType(expected().peft_type).value
+    if kind != wanted:
+        raise refusal(
+            "tuner.adapter_unsupported",
+            f"{path} is of type {kind}, but finetuning_type {wanted.lower()} loads adapters of type {wanted}.",
+            "Write the finetuning_type that the adapter was trained with, or merge it where it was made.",
+            key="finetuning_type",
+            file=str(path),
+        )
+    known = {field.name for field in dataclasses.fields(expected)}
     strange = sorted(key for key, value in settings.items() if key not in known and value)
     changing = sorted(key for key in _UNSUPPORTED_KEYS if settings.get(key))
-    if settings.get("init_lora_weights") not in _PLAIN_STARTS:
+    if settings.get("init_lora_weights", True) not in _PLAIN_STARTS:
         changing.append(f"init_lora_weights: {settings['init_lora_weights']}")
     if strange or changing:
         raise _unsupported(path, f"it sets {', '.join([*strange, *changing])}, which is not supported")
     taken = known - {"peft_type", "auto_mapping", "inference_mode"}
     settings = {key: value for key, value in settings.items() if key in taken}
     # The stored weights overwrite the start; "True" keeps PEFT from computing another one.
-    return LoraConfig(**{**settings, "init_lora_weights": True})
+    return expected(**{**settings, **({"init_lora_weights": True} if expected is LoraConfig else {})})
 
 
 def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
@@ -86,7 +97,11 @@ def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
 
 def copy_adapter(model: PeftModel, folder: Path) -> None:
     """Copy an adapter's stored tensors into the model's adapter, in place; names and shapes must be the same."""
-    values, targets = read_adapter_weights(folder), adapter_tensors(model)
+    copy_tensors(read_adapter_weights(folder), adapter_tensors(model), folder)
+
+
+def copy_tensors(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy tensors read from an adapter folder into a model's own of the same names and shapes, in place."""
     missing = sorted(targets.keys() - values.keys())
     if missing:
         raise refusal(

@@ -16,7 +16,9 @@ from torch import nn
 State = Literal["trained", "adapted", "frozen"]
 STATES: tuple[State, ...] = ("trained", "adapted", "frozen")
 
-_WRAPPERS = re.compile(r"base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save|\.default(?=\.|$)")
+_WRAPPERS = re.compile(
+    r"base_model\.model\.|\.base_layer|\.original_module|\.modules_to_save|\.default(?=\.|$)|\.start(?=\.|$)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ def coverage(model: nn.Module) -> CoverageReport:
 
 def _module_of(name: str) -> str:
     """Name the module that an adapter weight belongs to."""
-    return re.split(r"\.(?:base_layer|lora_[a-zA-Z_]+)\b", name)[0]
+    return re.split(r"\.(?:base_layer|(?:lora|oft|hada|lokr)_[a-zA-Z0-9_]+)\b", name)[0]
 
 
 def _state(name: str, weight: nn.Parameter, trained_modules: set[str]) -> State:

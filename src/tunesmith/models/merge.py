@@ -10,7 +10,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
-from tunesmith.models.adapter_files import ADAPTER, adapter_tensors
+from tunesmith.models.adapter_files import adapter_tensors
 from tunesmith.models.saved_weights import refuse_non_finite
 
 
@@ -34,7 +34,7 @@ def _merge_layer(layer: BaseTunerLayer) -> None:
     base: Any = layer.get_base_layer()
     dtype = base.weight.dtype
     base.float()
-    layer.merge(safe_merge=True, adapter_names=[ADAPTER])
+    layer.merge(safe_merge=True, adapter_names=layer.active_adapters)
     base.to(dtype)
 
 

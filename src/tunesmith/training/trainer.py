@@ -39,6 +39,7 @@ from tunesmith.training.checkpoints import Checkpoints, read_manifest
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
 from tunesmith.training.hf_compat import HookedTrainer
+from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.random_state import capture_random_state, restore_random_state
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
 from tunesmith.training.stream_batches import StreamedBatches
@@ -71,6 +72,7 @@ class TrainerParts:
     reported_tokens: ReportedTokens = "no"
     stream: StreamedBatches | None = None
     reports_each_set: bool = False
+    optimizer: OptimizerPart | None = None
 
 
 @dataclass(kw_only=True)
@@ -137,6 +139,14 @@ class TunesmithTrainer(HookedTrainer):
         self._step = _StepUnderWay(batches=[item["batch"] for item in inputs])
         (units,) = self.sum_over_ranks([math.fsum(map(self.parts.objective.units, self._step.batches))])
         return inputs, units
+
+    # Steps
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Build the optimizer that a key of its own chose, or the one that `optim` names."""
+        if self.optimizer is None and self.parts.optimizer is not None:
+            self.optimizer = self.parts.optimizer.build(model or self.module, self.args)
+        return super().create_optimizer(model)
 
     # Loss
 

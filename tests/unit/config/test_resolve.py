@@ -187,7 +187,8 @@ def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
         ({"train_type": "lora"}, [("config.key_foreign", "train_type")]),
         ({"stage": "dpo"}, [("config.key_pending", "stage")]),
         ({"stage": "spin"}, [("config.value_unknown", "stage")]),
-        ({"finetuning_type": "oft"}, [("config.key_pending", "finetuning_type")]),
+        ({"finetuning_type": "oft"}, []),
+        ({"init_lora_weights": "eva"}, [("config.key_pending", "init_lora_weights")]),
         ({"flash_attn": "fa2"}, [("config.key_pending", "flash_attn")]),
         ({"flash_attn": True}, [("config.key_pending", "flash_attn")]),
         ({"dataset_dir": "REMOTE:a/b"}, []),
@@ -212,8 +213,8 @@ def test_old_invented_and_pending_names(keys: dict[str, Any], expected: list[tup
 
 
 def test_a_pending_key_says_what_it_waits_for() -> None:
-    (problem,) = problems(use_galore=True)
-    assert "use_galore is known, not built yet" in problem.message
+    (problem,) = problems(use_badam=True)
+    assert "use_badam is known, not built yet" in problem.message
     assert "neutral value (false)" in problem.remedy
 
 

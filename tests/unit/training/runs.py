@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, TrainerCallback
 
 from tests.unit.training.batches import make_store
@@ -18,11 +19,13 @@ from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenStore
 from tunesmith.models.attention.forest import FOREST
+from tunesmith.models.tuners.base import Tuner
 from tunesmith.models.tuners.full import FullParams, FullTuner
 from tunesmith.objectives.base import objectives
 from tunesmith.training.arguments import build_arguments
 from tunesmith.training.callbacks.flow import RunClock, WeightGuard
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.record import RunRecord
 from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
 
@@ -61,7 +64,9 @@ class TinyRun:
     layout: LayoutKind = "packed"
     pack_tokens: int | None = None
     shuffle: bool = True
-    model: PreTrainedModel = field(default_factory=tiny_model)
+    model: nn.Module = field(default_factory=tiny_model)
+    tuner: Tuner = field(default_factory=lambda: FullTuner(FullParams()))
+    optimizer: OptimizerPart | None = None
     callbacks: Sequence[TrainerCallback] = ()
 
     def trainer(self) -> TunesmithTrainer:
@@ -94,7 +99,8 @@ class TinyRun:
         record = RunRecord(config=dict(self.keys), config_text="", fingerprints={}, choices={}, versions={})
         return TrainerParts(
             model=self.model,
-            tuner=FullTuner(FullParams()),
+            tuner=self.tuner,
+            optimizer=self.optimizer,
             objective=objective(objective.Params()),
             train=self.store,
             evals=self.evals,

@@ -7,27 +7,34 @@ The keys mean what they mean in LLaMA-Factory; a target that matches nothing is 
 
 import contextlib
 import re
-import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, TaskType
+from peft.tuners.lora import LoraLayer
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config.section import Section
-from tunesmith.core.errors import refusal
+from tunesmith.core.errors import refusal, warning
 from tunesmith.core.names import nearest
-from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_config, save_adapter
-from tunesmith.models.merge import merge_adapter
-from tunesmith.models.tuners.base import Tuner, set_trained_dtype, tuners
+from tunesmith.core.report import emit_warning
+from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.lora_start import (
+    StartRule,
+    activate_start,
+    add_start,
+    has_start,
+    restore_with_start,
+    save_with_start,
+)
+from tunesmith.models.targets import resolve_targets
+from tunesmith.models.tuners.base import tuners
 
-_ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
-_REGEX_SIGNS = frozenset("\\^$*+?()[]{}|")
+_PEFT_STARTS: dict[str, Any] = {"gaussian": "gaussian", "orthogonal": "orthogonal"}
 
 
 class LoraParams(Section):
@@ -45,6 +52,19 @@ class LoraParams(Section):
     additional_target: tuple[str, ...] | None = Field(
         None, description="Modules outside LoRA to train and save whole, such as embed_tokens or lm_head."
     )
+    rank_pattern: dict[str, int] | None = Field(
+        None, description="Ranks of some modules by name or expression, such as {down_proj: 32}."
+    )
+    alpha_pattern: dict[str, int] | None = Field(
+        None, description="Scales of some modules by name or expression; others follow lora_alpha."
+    )
+    init_lora_weights: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = Field(
+        "default", description="Start of the added matrices; pissa and olora take it from the base weights."
+    )
+    pissa_init: bool = Field(
+        False, description="Start from the largest singular directions of the weights (PiSSA, arXiv 2404.02948)."
+    )
+    pissa_iter: int = Field(16, ge=-1, description="Iterations of PiSSA's decomposition; -1: an exact one.")
     use_rslora: bool = Field(False, description="Scale by the square root of the rank (rsLoRA, arXiv 2312.03732).")
     use_dora: bool = Field(False, description="Train magnitude and direction apart (DoRA, arXiv 2402.09353).")
     create_new_adapter: bool = Field(
@@ -53,14 +73,11 @@ class LoraParams(Section):
 
 
 @tuners.register("lora")
-class LoraTuner(Tuner):
+class LoraTuner(AdapterTuner):
     """Trains low-rank additions; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = LoraParams
-
-    def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
-        super().__init__(params, seed=seed, pure_bf16=pure_bf16)
-        self._is_continued = False
+    config_type: ClassVar[type[PeftConfig]] = LoraConfig
 
     def attach(self, model: PreTrainedModel) -> nn.Module:
         """Add a fresh adapter, which starts as the identity."""
@@ -71,117 +88,100 @@ class LoraTuner(Tuner):
             r=params.lora_rank,
             lora_alpha=2 * params.lora_rank if params.lora_alpha is None else params.lora_alpha,
             lora_dropout=params.lora_dropout,
-            target_modules=resolve_targets(model, params.lora_target),
+            target_modules=resolve_targets(model, params.lora_target, key="lora_target"),
             modules_to_save=_whole_modules(model, params.additional_target),
+            rank_pattern=params.rank_pattern or {},
+            alpha_pattern=_alphas(params),
+            init_lora_weights=_PEFT_STARTS.get(params.init_lora_weights, True),
             use_rslora=params.use_rslora,
             use_dora=params.use_dora,
         )
-        self._is_continued = False
-        return self._wrap(model, config)
-
-    def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
-        """Put a saved adapter on its base model."""
-        wrapped = self._wrap(model, read_adapter_config(folder))
-        copy_adapter(wrapped, folder)
-        self._is_continued = True
-        if not is_trainable:
-            wrapped.requires_grad_(False)
-            wrapped.eval()
+        _warn_frozen_experts(model, params)
+        rule = _start_rule(params)
+        wrapped = self.wrap_fresh(model, config, finish=partial(add_start, config=config, rule=rule) if rule else None)
+        _refuse_idle_patterns(wrapped, params)
         return wrapped
 
     def restore(self, model: nn.Module, folder: Path) -> None:
-        """Copy a saved adapter's values into the attached one."""
-        assert isinstance(model, PeftModel)
-        copy_adapter(model, folder)
+        """Copy a saved adapter's values into the attached one, and into its start where it has one."""
+        if has_start(model):
+            assert isinstance(model, PeftModel)
+            restore_with_start(model, folder)
+        else:
+            super().restore(model, folder)
 
     def save(self, model: nn.Module, folder: Path) -> None:
-        """Write the adapter in PEFT's format."""
-        assert isinstance(model, PeftModel)
-        save_adapter(model, folder)
+        """Write the adapter in PEFT's format, together with its start where it has one."""
+        if has_start(model):
+            assert isinstance(model, PeftModel)
+            save_with_start(model, folder)
+        else:
+            super().save(model, folder)
 
-    def merge(self, model: nn.Module) -> PreTrainedModel:
-        """Fold the adapter into the base weights in float32."""
-        return merge_adapter(model)
-
-    def prepare(self, model: PreTrainedModel, adapters: Sequence[Path], *, is_trainable: bool) -> nn.Module:
-        """Merge adapters in order; in training the last is continued, or a fresh one follows them all."""
+    def merges_all(self) -> bool:
+        """Say whether a fresh adapter follows the loaded ones."""
         assert isinstance(self.params, LoraParams)
-        continues = is_trainable and bool(adapters) and not self.params.create_new_adapter
-        for folder in adapters[:-1] if continues else adapters:
-            model = self.merge(self.load(model, folder, is_trainable=False))
-        if continues:
-            return self.load(model, adapters[-1], is_trainable=True)
-        return self.attach(model) if is_trainable else model
-
-    def remember_base(self, model: nn.Module) -> None:
-        """Keep the values of a continued adapter; a fresh one need only be switched off."""
-        if self._is_continued:
-            super().remember_base(model)
+        return self.params.create_new_adapter
 
     @contextlib.contextmanager
     def base_view(self, model: nn.Module) -> Iterator[None]:
-        """Show the model as it was before this run: without a fresh adapter, with a continued one as it was loaded."""
-        assert isinstance(model, PeftModel)
-        with super().base_view(model) if self._is_continued else model.disable_adapter():
-            yield
-
-    def _wrap(self, model: PreTrainedModel, config: LoraConfig) -> PeftModel:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
-            torch.manual_seed(self.seed)
-            wrapped = get_peft_model(model, config, adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16)
-        assert isinstance(wrapped, PeftModel)
-        set_trained_dtype(wrapped, pure_bf16=self.pure_bf16)
-        return wrapped
+        """Show the model as it was before this run, and let a start work again afterwards."""
+        try:
+            with super().base_view(model):
+                yield
+        finally:
+            if has_start(model):
+                activate_start(model)
 
 
-def resolve_targets(model: nn.Module, wanted: Sequence[str]) -> list[str] | str:
-    """Turn `lora_target` into PEFT's targets: a sorted list of module names, or one expression for whole paths."""
-    if list(wanted) == ["all"]:
-        return all_linear_names(model)
-    for target in wanted:
-        _refuse_no_match(model, target)
-    if any(_is_regex(target) for target in wanted):
-        return "|".join(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}" for target in wanted)
-    return sorted(set(wanted))
+def _start_rule(params: LoraParams) -> StartRule | None:
+    kind = "pissa" if params.pissa_init else params.init_lora_weights
+    if kind != "pissa" and kind != "olora":
+        return None
+    return StartRule(kind=kind, iterations=params.pissa_iter)
 
 
-def all_linear_names(model: nn.Module) -> list[str]:
-    """List the names of all linear layers but the output head, as LLaMA-Factory's `lora_target: all` does."""
-    head: Any = getattr(model, "get_output_embeddings", lambda: None)()
-    linear = {
-        name.split(".")[-1]
+def _alphas(params: LoraParams) -> dict[str, int]:
+    """Give the scales that differ; without lora_alpha, modules of another rank have twice that rank."""
+    twice = {name: 2 * rank for name, rank in (params.rank_pattern or {}).items()} if params.lora_alpha is None else {}
+    return {**twice, **(params.alpha_pattern or {})}
+
+
+def _refuse_idle_patterns(model: nn.Module, params: LoraParams) -> None:
+    adapted = [
+        name.removeprefix("base_model.model.")
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
-    }
-    return sorted(linear - {"lm_head"})
+        if isinstance(module, LoraLayer)
+    ]
+    for key, pattern in (("rank_pattern", params.rank_pattern), ("alpha_pattern", params.alpha_pattern)):
+        for name in pattern or {}:
+            if not any(re.match(rf"(.*\.)?({name})$", module) for module in adapted):
+                ends = sorted({module.split(".")[-1] for module in adapted})
+                raise refusal(
+                    "tuner.target_unknown",
+                    f"{key} names {name!r}, which matches no adapted module.",
+                    f"Choose among: {', '.join(ends)}." + nearest(name, ends),
+                    key=key,
+                )
 
 
-def _is_regex(target: str) -> bool:
-    return any(sign in target for sign in _REGEX_SIGNS)
-
-
-def _refuse_no_match(model: nn.Module, target: str) -> None:
-    try:
-        pattern = re.compile(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}")
-    except re.error as error:
-        raise _target_refused(model, target, f"is no valid regular expression ({error})") from error
-    matched = [module for name, module in model.named_modules() if pattern.fullmatch(name)]
-    if not matched:
-        raise _target_refused(model, target, "matches no module of this model")
-    if not any(isinstance(module, _ADAPTABLE) for module in matched):
-        kinds = sorted({type(module).__name__ for module in matched})
-        raise _target_refused(model, target, f"matches only modules that LoRA cannot adapt ({', '.join(kinds)})")
-
-
-def _target_refused(model: nn.Module, target: str, reason: str) -> Exception:
-    names = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, _ADAPTABLE)})
-    return refusal(
-        "tuner.target_unknown",
-        f"lora_target {target!r} {reason}.",
-        f"Write all, or choose among: {', '.join(names)}." + nearest(target, names),
-        key="lora_target",
-    )
+def _warn_frozen_experts(model: nn.Module, params: LoraParams) -> None:
+    """Say that fused experts (one 3-D weight for all) stay as they are: no linear layer holds them."""
+    if list(params.lora_target) != ["all"]:
+        return
+    fused = [(name, weight) for name, weight in model.named_parameters() if weight.ndim == 3 and "expert" in name]
+    if fused:
+        names = sorted({name.split(".")[-1] for name, _ in fused})
+        emit_warning(
+            warning(
+                "tuner.experts_frozen",
+                f"The experts of this model are fused weights ({', '.join(names)}, in all "
+                f"{sum(weight.numel() for _, weight in fused):,} parameters), which lora_target: all does not reach: "
+                "they stay frozen.",
+                "Train with finetuning_type full or freeze where the experts must change.",
+                key="lora_target",
+            )
+        )
 
 
 def _whole_modules(model: nn.Module, wanted: Sequence[str] | None) -> list[str] | None:

@@ -16,11 +16,16 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.models.coverage import coverage
 from tunesmith.models.load import load_model
 from tunesmith.models.saved_weights import save_whole_model
+from tunesmith.models.targets import resolve_targets as targets_of
 from tunesmith.models.tuners.base import trained_parameters
-from tunesmith.models.tuners.lora import LoraParams, LoraTuner, resolve_targets
+from tunesmith.models.tuners.lora import LoraParams, LoraTuner
 
 IDS = torch.randint(3, VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(0))
 LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+
+
+def resolve_targets(model: Any, wanted: list[str]) -> list[str] | str:
+    return targets_of(model, wanted, key="lora_target")
 
 
 def tuner(**keys: Any) -> LoraTuner:

@@ -1,0 +1,86 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which modules of a model an adapter goes on: all linear layers, names, or regular expressions over whole paths.
+
+A target that matches nothing is refused, because it would be passed over without a word.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from tunesmith.core.errors import refusal
+from tunesmith.core.names import nearest
+
+Kinds = tuple[type[nn.Module], ...]
+ADAPTABLE: Kinds = (nn.Linear, nn.Embedding, Conv1D)
+_REGEX_SIGNS = frozenset("\\^$*+?()[]{}|")
+
+
+def resolve_targets(
+    model: nn.Module, wanted: Sequence[str], *, key: str, adaptable: Kinds = ADAPTABLE
+) -> list[str] | str:
+    """Turn a key's targets into PEFT's: a sorted list of module names, or one expression for whole paths."""
+    if list(wanted) == ["all"]:
+        names = all_linear_names(model)
+        _refuse_other_kinds(model, names, key, adaptable)
+        return names
+    for target in wanted:
+        _refuse_no_match(model, target, key, adaptable)
+    if any(_is_regex(target) for target in wanted):
+        return "|".join(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}" for target in wanted)
+    return sorted(set(wanted))
+
+
+def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adaptable: Kinds) -> None:
+    """Refuse a model whose layers are linear, but of a kind that the adapter does not take (GPT-2's Conv1D)."""
+    found = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, adaptable)}
+    others = sorted(set(names) - found)
+    if others:
+        raise refusal(
+            "tuner.target_unknown",
+            f"{key}: all means {', '.join(names)} here, but {', '.join(others)} are of a kind that it cannot adapt.",
+            "Write finetuning_type: lora for this model.",
+            key=key,
+        )
+
+
+def all_linear_names(model: nn.Module) -> list[str]:
+    """List the names of all linear layers but the output head, as LLaMA-Factory's `lora_target: all` does."""
+    head: Any = getattr(model, "get_output_embeddings", lambda: None)()
+    linear = {
+        name.split(".")[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    }
+    return sorted(linear - {"lm_head"})
+
+
+def _is_regex(target: str) -> bool:
+    return any(sign in target for sign in _REGEX_SIGNS)
+
+
+def _refuse_no_match(model: nn.Module, target: str, key: str, adaptable: Kinds) -> None:
+    names = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, adaptable)})
+    try:
+        pattern = re.compile(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}")
+    except re.error as error:
+        raise _target_refused(names, target, key, f"is no valid regular expression ({error})") from error
+    matched = [module for name, module in model.named_modules() if pattern.fullmatch(name)]
+    if not matched:
+        raise _target_refused(names, target, key, "matches no module of this model")
+    if not any(isinstance(module, adaptable) for module in matched):
+        kinds = sorted({type(module).__name__ for module in matched})
+        raise _target_refused(names, target, key, f"matches only modules that it cannot adapt ({', '.join(kinds)})")
+
+
+def _target_refused(names: Sequence[str], target: str, key: str, reason: str) -> Exception:
+    return refusal(
+        "tuner.target_unknown",
+        f"{key} {target!r} {reason}.",
+        f"Write all, or choose among: {', '.join(names)}." + nearest(target, names),
+        key=key,
+    )

@@ -1,0 +1,54 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""LoHa: the elementwise product of two low-rank additions to linear layers (arXiv 2108.06098), through PEFT."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from peft import LoHaConfig, PeftConfig, TaskType
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from tunesmith.config.section import Section
+from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.targets import resolve_targets
+from tunesmith.models.tuners.base import tuners
+
+
+class LoHaParams(Section):
+    """Keys of finetuning_type loha."""
+
+    section: ClassVar[str] = "loha"
+    selected_by: ClassVar[dict[str, tuple[str, ...]]] = {"finetuning_type": ("loha",)}
+
+    loha_rank: int = Field(8, ge=1, description="Rank of LoHa's matrices.")
+    loha_alpha: int = Field(8, ge=1, description="Scale of LoHa's addition, over its rank.")
+    loha_target: tuple[str, ...] = Field(
+        ("all",), description="Modules to adapt: all linear layers, names such as q_proj, or a regular expression."
+    )
+
+
+@tuners.register("loha")
+class LoHaTuner(AdapterTuner):
+    """Trains LoHa's matrices; the base model stays as it is."""
+
+    Params: ClassVar[type[Section]] = LoHaParams
+    config_type: ClassVar[type[PeftConfig]] = LoHaConfig
+    saved_as: ClassVar[Mapping[str, str]] = {
+        "loha_rank": "r",
+        "loha_alpha": "alpha",
+        "loha_target": "target_modules",
+    }
+
+    def attach(self, model: PreTrainedModel) -> nn.Module:
+        """Add a fresh adapter, which starts as the identity."""
+        assert isinstance(self.params, LoHaParams)
+        targets = resolve_targets(model, self.params.loha_target, key="loha_target", adaptable=(nn.Linear,))
+        config = LoHaConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=self.params.loha_rank,
+            alpha=self.params.loha_alpha,
+            target_modules=targets,
+        )
+        return self.wrap_fresh(model, config)

@@ -1,0 +1,54 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""LoKr: a Kronecker product of small matrices added to linear layers (arXiv 2212.10650), through PEFT."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from peft import LoKrConfig, PeftConfig, TaskType
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from tunesmith.config.section import Section
+from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.targets import resolve_targets
+from tunesmith.models.tuners.base import tuners
+
+
+class LoKrParams(Section):
+    """Keys of finetuning_type lokr."""
+
+    section: ClassVar[str] = "lokr"
+    selected_by: ClassVar[dict[str, tuple[str, ...]]] = {"finetuning_type": ("lokr",)}
+
+    lokr_rank: int = Field(8, ge=1, description="Rank of LoKr's matrices.")
+    lokr_alpha: int = Field(8, ge=1, description="Scale of LoKr's addition, over its rank.")
+    lokr_target: tuple[str, ...] = Field(
+        ("all",), description="Modules to adapt: all linear layers, names such as q_proj, or a regular expression."
+    )
+
+
+@tuners.register("lokr")
+class LoKrTuner(AdapterTuner):
+    """Trains LoKr's matrices; the base model stays as it is."""
+
+    Params: ClassVar[type[Section]] = LoKrParams
+    config_type: ClassVar[type[PeftConfig]] = LoKrConfig
+    saved_as: ClassVar[Mapping[str, str]] = {
+        "lokr_rank": "r",
+        "lokr_alpha": "alpha",
+        "lokr_target": "target_modules",
+    }
+
+    def attach(self, model: PreTrainedModel) -> nn.Module:
+        """Add a fresh adapter, which starts as the identity."""
+        assert isinstance(self.params, LoKrParams)
+        targets = resolve_targets(model, self.params.lokr_target, key="lokr_target", adaptable=(nn.Linear,))
+        config = LoKrConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=self.params.lokr_rank,
+            alpha=self.params.lokr_alpha,
+            target_modules=targets,
+        )
+        return self.wrap_fresh(model, config)
