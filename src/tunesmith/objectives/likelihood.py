@@ -8,7 +8,8 @@ Loss: the sum over supervised tokens t of w_t · −log p(t | all before t); its
 from typing import ClassVar
 
 from tunesmith.core.types import Batch, LossOutput, Scores
-from tunesmith.objectives.base import Objective, Statistics, Unit
+from tunesmith.objectives.base import Objective, Unit
+from tunesmith.objectives.statistics import Statistics
 
 
 class Likelihood(Objective):
