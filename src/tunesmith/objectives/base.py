@@ -21,7 +21,8 @@ Head = Literal["language", "scalar"]
 class Objective(ABC):
     """One loss. Subclass, set the class variables, register with `@objectives.register("name")`.
 
-    `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity.
+    `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity;
+    `metric_names` lists the metrics of `loss` that can choose the best checkpoint.
     """
 
     Params: ClassVar[type[Section]]
@@ -29,6 +30,7 @@ class Objective(ABC):
     unit: ClassVar[Unit]
     head: ClassVar[Head] = "language"
     is_likelihood: ClassVar[bool] = False
+    metric_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Section) -> None:
         self.params = params
@@ -37,6 +39,11 @@ class Objective(ABC):
     def needs_reference(self) -> bool:
         """Say whether the loss compares with the policy as it started, which may depend on the parameters."""
         return False
+
+    @property
+    def is_plain_sum(self) -> bool:
+        """Say whether the loss of a row needs nothing of the other rows of its step, so no `step_statistics`."""
+        return True
 
     @abstractmethod
     def units(self, batch: Batch) -> float:

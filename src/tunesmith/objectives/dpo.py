@@ -29,6 +29,7 @@ class PreferenceOptimisation(Objective):
     Params: ClassVar[type[Section]] = PreferenceParams
     row_kind: ClassVar[RowKind] = "preference"
     unit: ClassVar[Unit] = "pair"
+    metric_names: ClassVar[tuple[str, ...]] = ("rewards/accuracies", "rewards/margins", "rewards/chosen")
 
     def __init__(self, params: Section) -> None:
         super().__init__(params)
@@ -46,6 +47,11 @@ class PreferenceOptimisation(Objective):
         """Say whether any of the losses compares with the policy as it started."""
         compares = self._bco is not None or any(loss.needs_reference for _, loss in self._losses)
         return compares and not self._keys.reference_free
+
+    @property
+    def is_plain_sum(self) -> bool:
+        """Say whether none of the losses looks at other pairs of the step."""
+        return self._bco is None and all(loss.is_plain_sum for _, loss in self._losses)
 
     def units(self, batch: Batch) -> float:
         """Count the pairs."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,14 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from tunesmith.core.errors import refusal
-from tunesmith.core.types import Batch, LayoutKind, Scores, TokenRow
+from tunesmith.core.types import Batch, LayoutKind, Scores
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
+from tunesmith.objectives.statistics import Statistics
 from tunesmith.training.batches import (
     Inputs,
     LoaderSettings,
@@ -36,10 +38,11 @@ from tunesmith.training.batches import (
     to_device,
 )
 from tunesmith.training.checkpoints import Checkpoints, read_manifest
+from tunesmith.training.comparison import Comparison
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
 from tunesmith.training.hf_compat import HookedTrainer
-from tunesmith.training.random_state import capture_random_state, restore_random_state
+from tunesmith.training.random_state import collect_random_states, restore_random_state
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
 from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.totals import Meter, Totals
@@ -77,6 +80,7 @@ class TrainerParts:
 class _StepUnderWay:
     batches: Sequence[Batch] = ()
     losses: list[torch.Tensor] = field(default_factory=list)
+    statistics: Statistics | None = None
 
 
 class TunesmithTrainer(HookedTrainer):
@@ -101,6 +105,7 @@ class TunesmithTrainer(HookedTrainer):
             callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
+        self.comparison = Comparison(self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks)
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
 
@@ -149,14 +154,23 @@ class TunesmithTrainer(HookedTrainer):
     ) -> Any:
         """Give this micro-batch's share of the mean loss of the optimizer step."""
         batch = to_device(inputs["batch"], self.args.device)
+        if self._step.statistics is None:
+            self._begin_step(batch)
         share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, {}) if return_outputs else loss
 
+    def _begin_step(self, first: Batch) -> None:
+        if self.state.global_step == 0:
+            self.comparison.check_start(first)
+        batches = (to_device(batch, self.args.device) for batch in self._step.batches)
+        self._step.statistics = self.comparison.of_step(batches)
+
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
-        output = self.parts.objective.loss(batch, score_batch(model, batch))
+        reference = self.comparison.reference(batch)
+        output = self.parts.objective.loss(batch, score_batch(model, batch), reference, self._step.statistics)
         if counts:
             self.meter.add_batch(batch)
             self.meter.window_metrics.add(output.metrics)
@@ -237,17 +251,24 @@ class TunesmithTrainer(HookedTrainer):
             with_accuracy=self.parts.compute_accuracy,
             sum_over_ranks=self.sum_over_ranks,
             reports_each_set=self.parts.reports_each_set,
+            reference=self._reference,
+            join=partial(self.comparison.join, keep=False),
         )
 
     def _eval_batches(self, store: TokenRows) -> Iterator[Batch]:
         batch_rows = self.args.per_device_eval_batch_size
         rules = evaluation_rules(self.parts.plan, batch_rows=batch_rows, world_size=self.args.world_size)
         for rows in plan_in_order(store, rules, rank=self.args.process_index):
-            yield collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
+            batch = collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
+            yield to_device(batch, self.args.device)
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.module, to_device(batch, self.args.device))
+            return score_batch(self.module, batch)
+
+    def _reference(self, batch: Batch) -> Scores | None:
+        with self.compute_loss_context_manager():
+            return self.comparison.reference(batch)
 
     # Counts and logs
 
@@ -299,10 +320,11 @@ class TunesmithTrainer(HookedTrainer):
             "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
+            "running": dict(self.comparison.running.running),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
-        random_states = self._random_states()
+        random_states = collect_random_states(self.args.world_size)
         if self.args.should_save:
             best = self.state.best_global_step
             if best is not None and (best == step or checkpoints.path(best).exists()):
@@ -334,15 +356,6 @@ class TunesmithTrainer(HookedTrainer):
         for rank, state in enumerate(random_states):
             save_tree(state, folder, f"random_{rank}")
 
-    def _random_states(self) -> list[Any]:
-        """Collect the random states of all ranks."""
-        state = capture_random_state()
-        if self.args.world_size == 1:
-            return [state]
-        states: list[Any] = [None] * self.args.world_size
-        torch.distributed.all_gather_object(states, state)
-        return states
-
     def restore_weights(self, checkpoint: Path) -> None:
         """Load the trained weights and counts of a verified checkpoint."""
         self.parts.tuner.restore(self.accelerator.unwrap_model(self.module), checkpoint)
@@ -357,6 +370,8 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
+        running = progress.get("running", {})  # absent in checkpoints of earlier versions
+        self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
         if self.parts.stream is not None:
             self.parts.stream.restore(progress["stream"])
 

@@ -108,7 +108,7 @@ def test_plain_sums_need_no_statistics() -> None:
     scores = Scores(logps_N=torch.tensor(POLICY))
     for names, is_plain in ((("sigmoid", "ipo"), True), (("sigmoid", "aot"), False), (("bco",), False)):
         objective = PreferenceOptimisation(PreferenceParams(pref_loss=names))
-        assert objective.step_statistics(batch_of(), scores, scores).is_empty() is is_plain
+        assert objective.step_statistics(batch_of(), scores, scores).is_empty() is is_plain is objective.is_plain_sum
     assert Statistics().mean("anything") == 0
 
 

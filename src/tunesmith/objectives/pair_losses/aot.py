@@ -22,6 +22,7 @@ _POLICY, _REFERENCE = "aot policy", "aot reference"
 class AotLoss(PairLoss):
     """DPO between sorted margins."""
 
+    is_plain_sum: ClassVar[bool] = False
     is_smoothed: ClassVar[bool] = True
 
     def losses(self, pairs: PairSums, statistics: Statistics) -> Tensor:

@@ -72,10 +72,11 @@ class PairSums:
 class PairLoss(ABC):
     """One loss over pairs. Subclass, register with `@pair_losses.register("name")`.
 
-    `is_smoothed` says that it reads `dpo_label_smoothing`.
+    `is_smoothed` says that it reads `dpo_label_smoothing`, `is_plain_sum` that it has no `step_statistics`.
     """
 
     needs_reference: ClassVar[bool] = True
+    is_plain_sum: ClassVar[bool] = True
     is_smoothed: ClassVar[bool] = False
 
     def __init__(self, settings: PairSettings) -> None:

@@ -6,6 +6,8 @@ Loss: -log σ(βc - δ) - log σ(-(βr - δ)), δ the running mean of the reward
 outlives a step: the trainer keeps the sum and the count.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -18,6 +20,8 @@ _REWARD = "bco reward"
 @pair_losses.register("bco")
 class BcoLoss(PairLoss):
     """Chosen and rejected answers told apart by an offset."""
+
+    is_plain_sum: ClassVar[bool] = False
 
     def losses(self, pairs: PairSums, statistics: Statistics) -> Tensor:
         """Give the loss of each pair."""

@@ -6,6 +6,8 @@ Loss: ½ (1 - σ(βc - βK_r)) + ½ (1 - σ(βK_c - βr)), K_c = max(0, mean c) 
 optimizer step, without gradient.
 """
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from tunesmith.objectives.pair_losses.base import PairLoss, PairSums, pair_losses
@@ -17,6 +19,8 @@ _CHOSEN, _REJECTED = "kto_pair chosen", "kto_pair rejected"
 @pair_losses.register("kto_pair")
 class KtoPairLoss(PairLoss):
     """KTO with the divergences of the step's own answers."""
+
+    is_plain_sum: ClassVar[bool] = False
 
     def losses(self, pairs: PairSums, statistics: Statistics) -> Tensor:
         """Give the loss of each pair."""
