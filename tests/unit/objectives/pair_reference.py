@@ -35,11 +35,13 @@ class Given:
 
     @property
     def c(self) -> Array:
-        return self.sums[0] - self.sums[2]
+        ratios: Array = self.sums[0] - self.sums[2]
+        return ratios
 
     @property
     def r(self) -> Array:
-        return self.sums[1] - self.sums[3]
+        ratios: Array = self.sums[1] - self.sums[3]
+        return ratios
 
     @property
     def logits(self) -> Array:
@@ -47,11 +49,13 @@ class Given:
 
 
 def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
+    values: Array = 1 / (1 + np.exp(-x))
+    return values
 
 
 def log_sigmoid(x: Array) -> Array:
-    return -np.logaddexp(0.0, -x)
+    values: Array = -np.logaddexp(0.0, -x)
+    return values
 
 
 def smoothed(logits: Array, smoothing: float) -> Array:
@@ -96,7 +100,8 @@ def aot(g: Given) -> Array:
 
 def discopop(g: Given) -> Array:
     share = sigmoid(g.logits / g.numbers.tau)
-    return -log_sigmoid(g.logits) * (1 - share) + np.exp(-g.logits) * share
+    losses: Array = -log_sigmoid(g.logits) * (1 - share) + np.exp(-g.logits) * share
+    return losses
 
 
 def mean_delta(g: Given) -> Array:
@@ -104,13 +109,15 @@ def mean_delta(g: Given) -> Array:
 
 
 def policy_means(g: Given) -> Array:
-    return g.sums[:2] / g.counts
+    means: Array = g.sums[:2] / g.counts
+    return means
 
 
 def orpo(g: Given) -> Array:
     chosen, rejected = np.exp(policy_means(g))
     odds = (chosen / (1 - chosen)) / (rejected / (1 - rejected))
-    return -np.log(chosen) - g.numbers.beta * np.log(sigmoid(np.log(odds)))
+    losses: Array = -np.log(chosen) - g.numbers.beta * np.log(sigmoid(np.log(odds)))
+    return losses
 
 
 def simpo(g: Given) -> Array:
@@ -120,7 +127,8 @@ def simpo(g: Given) -> Array:
 
 def cpo(g: Given) -> Array:
     chosen, rejected = g.sums[:2]
-    return -log_sigmoid(g.numbers.beta * (chosen - rejected)) - g.numbers.alpha * policy_means(g)[0]
+    losses: Array = -log_sigmoid(g.numbers.beta * (chosen - rejected)) - g.numbers.alpha * policy_means(g)[0]
+    return losses
 
 
 LOSSES: Mapping[str, Callable[[Given], Array]] = {

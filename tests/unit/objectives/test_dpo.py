@@ -38,8 +38,12 @@ def batch_of(layout: LayoutKind = "packed") -> Batch:
     return collate([row(0, (2, 3, 1)), row(1, (1, 2))], layout=layout, pad_id=0)
 
 
+def objective_with(**keys: Any) -> PreferenceOptimisation:
+    return PreferenceOptimisation(PreferenceParams.model_validate(keys))
+
+
 def loss_of(**keys: Any) -> tuple[float, dict[str, float]]:
-    objective = PreferenceOptimisation(PreferenceParams.model_validate(keys))
+    objective = objective_with(**keys)
     policy, reference = Scores(logps_N=torch.tensor(POLICY)), Scores(logps_N=torch.tensor(REFERENCE))
     batch = batch_of()
     assert objective.units(batch) == 3
@@ -94,12 +98,12 @@ def test_tokens_beyond_the_shorter_answer_weigh_less_on_both_sides() -> None:
 
 def test_without_a_reference_only_the_policy_counts() -> None:
     assert loss_of(reference_free=True)[0] == pytest.approx(logistic(-3 + 6, -3 + 5, -0.5 + 6))
-    assert not PreferenceOptimisation(PreferenceParams(pref_loss=("orpo",))).needs_reference
-    assert PreferenceOptimisation(PreferenceParams(pref_loss=("orpo",), pref_bco_weight=1.0)).needs_reference
+    assert not objective_with(pref_loss=("orpo",)).needs_reference
+    assert objective_with(pref_loss=("orpo",), pref_bco_weight=1.0).needs_reference
 
 
 def test_equal_scores_give_ln_2_and_no_margin() -> None:
-    objective = PreferenceOptimisation(PreferenceParams(ld_alpha=0.3))
+    objective = objective_with(ld_alpha=0.3)
     output = objective.at_reference(batch_of(), Scores(logps_N=torch.tensor(POLICY)))
     assert float(output.loss) / 3 == pytest.approx(log(2)) and float(output.metrics["rewards/margins"][0]) == 0
 
@@ -107,7 +111,7 @@ def test_equal_scores_give_ln_2_and_no_margin() -> None:
 def test_plain_sums_need_no_statistics() -> None:
     scores = Scores(logps_N=torch.tensor(POLICY))
     for names, is_plain in ((("sigmoid", "ipo"), True), (("sigmoid", "aot"), False), (("bco",), False)):
-        objective = PreferenceOptimisation(PreferenceParams(pref_loss=names))
+        objective = objective_with(pref_loss=names)
         assert objective.step_statistics(batch_of(), scores, scores).is_empty() is is_plain is objective.is_plain_sum
     assert Statistics().mean("anything") == 0
 
