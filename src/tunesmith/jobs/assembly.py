@@ -29,7 +29,7 @@ from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
 from tunesmith.models.load import ATTENTION, load_model
 from tunesmith.models.tuners.base import Tuner, tuners
-from tunesmith.objectives.base import objectives
+from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
 from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, StopWhenInterrupted, WeightGuard
@@ -90,6 +90,8 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "device": device.type,
         "threads": torch.get_num_threads(),
     }
+    if config.run.do_train and build_objective(config).needs_reference:
+        choices["reference"] = tuner.base_source
     return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
 
 
@@ -140,12 +142,11 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
-    objective = objectives.get(config.run.stage)
     return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
-            objective=objective(config.part(objective.Params)),
+            objective=build_objective(config),
             train=parts.data.train,
             evals=parts.data.evals,
             plan=plan_rules(config, args, built.layout),
@@ -160,6 +161,12 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
         ),
         args,
     )
+
+
+def build_objective(config: RunConfig) -> Objective:
+    """Build the loss of a run's stage."""
+    kind = objectives.get(config.run.stage)
+    return kind(config.part(kind.Params))
 
 
 def reports_each_set(config: RunConfig) -> bool:
