@@ -56,6 +56,7 @@ class TinyRun:
     folder: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
     stage: str = "sft"
+    objective_keys: Mapping[str, Any] = field(default_factory=dict)
     store: TokenStore = field(default_factory=lambda: make_store(LENGTHS))
     evals: Mapping[str, TokenStore] = field(default_factory=dict)
     layout: LayoutKind = "packed"
@@ -95,7 +96,7 @@ class TinyRun:
         return TrainerParts(
             model=self.model,
             tuner=FullTuner(FullParams()),
-            objective=objective(objective.Params()),
+            objective=objective(objective.Params.model_validate(dict(self.objective_keys))),
             train=self.store,
             evals=self.evals,
             plan=plan,
