@@ -87,8 +87,8 @@ def build_index() -> dict[str, Any]:
     titles: dict[str, str] = {}
     for section in all_sections():
         titles[section.section] = (section.__doc__ or "").splitlines()[0]
-        for entry in entries_of(section):
-            assert entry.name not in keys, f"{entry.name} belongs to {keys[entry.name].section} and {section.section}"
+        for found in entries_of(section):
+            entry = shared(keys.get(found.name), found)
             names = SELECTORS.get(entry.name) or NAMED_PARTS.get(entry.name)
             choices = tuple(names.names()) if names is not None else entry.choices
             keys[entry.name] = replace(entry, choices=choices, is_inherited=entry.name in inherited)
@@ -106,6 +106,20 @@ def build_index() -> dict[str, Any]:
     }
     check_tables(table)
     return table
+
+
+def shared(known: KeyEntry | None, entry: KeyEntry) -> KeyEntry:
+    """Give the entry of a key that two parts inherit from one section: either selects it."""
+    if known is None:
+        return entry
+    selected_by = {
+        key: (*known.selected_by[key], *names) for key, names in entry.selected_by.items() if key in known.selected_by
+    }
+    same = replace(
+        known, section=entry.section, choices=entry.choices, selected_by=entry.selected_by, is_inherited=False
+    )
+    assert same == entry and selected_by, f"{entry.name} belongs to {known.section} and {entry.section}"
+    return replace(known, selected_by=selected_by)
 
 
 def read_table(name: str) -> Any:

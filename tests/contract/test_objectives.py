@@ -21,6 +21,7 @@ from tunesmith.objectives.statistics import join_statistics
 
 VOCABULARY = 50
 NAMES = objectives.names()
+REWARDS = ("rewards/chosen", "rewards/rejected")
 
 
 def plain_row(number: int, *, first_weight: float) -> TokenRow:
@@ -36,7 +37,7 @@ def plain_row(number: int, *, first_weight: float) -> TokenRow:
     )
 
 
-def answers_row(number: int, *, names: tuple[str, ...]) -> TokenRow:
+def answers_row(number: int, *, names: tuple[str, ...], label: float | None = None) -> TokenRow:
     """Make a prompt with answers; every third row has one more of the last kind."""
     generator = np.random.default_rng(number)
     called = names + names[-1:] * (number % 3 == 1)
@@ -49,6 +50,7 @@ def answers_row(number: int, *, names: tuple[str, ...]) -> TokenRow:
         segment_lengths=tuple(lengths),
         segment_parents=(NO_PARENT, *(0,) * (len(called) - 1)),
         segment_names=called,
+        label=label,
     )
 
 
@@ -56,6 +58,7 @@ MADE: dict[RowKind, Callable[[int], TokenRow]] = {
     "text": lambda number: plain_row(number, first_weight=1.0),
     "supervised": lambda number: plain_row(number, first_weight=0.0),
     "preference": lambda number: answers_row(number, names=("prompt", "chosen", "rejected")),
+    "feedback": lambda number: answers_row(number, names=("prompt", "answer", "mismatched"), label=float(number % 2)),
 }
 # Keys beside the defaults under which an objective must keep the contract too.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
@@ -64,7 +67,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"pref_loss": "sigmoid,kto_pair,simpo", "pref_loss_weights": (0.5, 2.0, 1.0), "pref_ftx": 0.3},
         {"pref_bco_weight": 0.7, "ld_alpha": 0.4},
         {"reference_free": True, "pref_beta": 0.5},
-    ]
+    ],
+    "kto": [{"kto_chosen_weight": 0.5, "kto_rejected_weight": 2.0, "pref_ftx": 0.2, "pref_beta": 0.8}],
 }
 CASES = [(name, keys) for name in NAMES for keys in ({}, *SETTINGS.get(name, ()))]
 
@@ -172,6 +176,6 @@ def test_an_equal_reference_is_what_step_0_must_find(objective: Objective) -> No
     batch = collate(rows_for(objective), layout="packed", pad_id=0)
     scores = score(batch)
     expected = objective.at_reference(batch, scores)
-    margins = [float(total) for name, (total, _) in expected.metrics.items() if name.startswith("rewards/m")]
-    assert margins == [0.0] and torch.isfinite(expected.loss)
+    rewards = [float(total) for name, (total, _) in expected.metrics.items() if name in REWARDS]
+    assert rewards == [0.0] * len(REWARDS) and torch.isfinite(expected.loss)
     assert loss_of(objective, batch, scores).loss.item() != pytest.approx(expected.loss.item(), abs=1e-3)

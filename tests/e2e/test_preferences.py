@@ -13,6 +13,7 @@ import pytest
 from peft import PeftModel
 from torch import nn
 
+from tests.conftest import DatasetWriter
 from tunesmith.config.load import load_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.jobs import train
@@ -108,3 +109,24 @@ def test_losses_differ_from_sigmoid_in_a_run(keys: Keys, tmp_path: Path) -> None
         curves[loss] = [entry["loss"] for entry in log_of(tmp_path / loss)]
     starts = {name: curve[0] for name, curve in curves.items()}
     assert starts == pytest.approx({"sigmoid": math.log(2), "hinge": 1.0, "ipo": 25.0, "kto_pair": 0.5}, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_feedback_starts_without_divergence_and_goes_on(
+    keys: Keys, dataset_writer: DatasetWriter, tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"Is {n} even?", "completion": "Yes." if n % 4 < 2 else "No, it is odd.", "label": n % 4 in (0, 3)}
+        for n in range(24)
+    ]
+    columns = {"prompt": "prompt", "response": "completion", "kto_tag": "label"}
+    folder = dataset_writer.write("feedback", rows, columns=columns).parent
+    changes: Keys = {"stage": "kto", "dataset": "feedback", "dataset_dir": str(folder), "max_samples": 24}
+    run(keys, **changes, num_train_epochs=4, val_size=0.25, eval_strategy="epoch")
+    log = log_of(tmp_path / "run")
+    assert log[0]["loss"] == pytest.approx(0.5, abs=1e-3) and log[0]["kl"] == pytest.approx(0, abs=1e-3)
+    assert log[-1]["loss"] < log[0]["loss"]
+    again: Keys = {"adapter_name_or_path": str(tmp_path / "run"), "output_dir": str(tmp_path / "again")}
+    run(keys, **changes, **again)
+    first = log_of(tmp_path / "again")[0]
+    assert first["loss"] == pytest.approx(0.5, abs=1e-3) and first["kl"] == pytest.approx(0, abs=1e-3)

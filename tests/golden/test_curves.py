@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.training.batches import make_pairs, make_store
+from tests.unit.training.batches import make_feedback, make_pairs, make_store
 from tests.unit.training.runs import TinyRun
 from tunesmith.core.types import LayoutKind
+from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.store import TokenStore, build_store
 from tunesmith.objectives.base import objectives
 
@@ -35,6 +36,9 @@ def store_for(name: str) -> TokenStore:
     kind = objectives.get(name).row_kind
     if kind == "preference":
         return build_store(make_pairs(LENGTHS, seed=9))
+    if kind == "feedback":
+        made = MismatchedRows(build_store(make_feedback(LENGTHS, seed=9)))
+        return build_store(made[number] for number in range(len(made)))
     return make_store(LENGTHS, seed=9, is_text=kind == "text")
 
 

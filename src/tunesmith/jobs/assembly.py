@@ -22,7 +22,9 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
+from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.plan import PlanRules
+from tunesmith.data.store import TokenRows
 from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
@@ -147,8 +149,8 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             model=built.model,
             tuner=built.tuner,
             objective=build_objective(config),
-            train=parts.data.train,
-            evals=parts.data.evals,
+            train=None if parts.data.train is None else rows_for(config, parts.data.train),
+            evals={name: rows_for(config, rows) for name, rows in parts.data.evals.items()},
             plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
@@ -167,6 +169,11 @@ def build_objective(config: RunConfig) -> Objective:
     """Build the loss of a run's stage."""
     kind = objectives.get(config.run.stage)
     return kind(config.part(kind.Params))
+
+
+def rows_for(config: RunConfig, rows: TokenRows) -> TokenRows:
+    """Give rows as the loss of the stage needs them: on feedback with an answer to another prompt."""
+    return MismatchedRows(rows) if config.run.stage == "kto" else rows
 
 
 def reports_each_set(config: RunConfig) -> bool:

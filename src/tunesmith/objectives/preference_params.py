@@ -12,7 +12,16 @@ from tunesmith.objectives.pair_losses.base import PairLoss, PairSettings, pair_l
 Weight = Annotated[float, Field(ge=0.0)]
 
 
-class PreferenceParams(Section):
+class StrengthParams(Section):
+    """Keys that training on pairs and on feedback share."""
+
+    section: ClassVar[str] = "preference"
+
+    pref_beta: float = Field(0.1, gt=0.0, description="How strongly the policy is held at the reference: β.")
+    pref_ftx: float = Field(0.0, ge=0.0, description="Weight of the likelihood of the chosen answer, added.")
+
+
+class PreferenceParams(StrengthParams):
     """Keys of training on preferences."""
 
     section: ClassVar[str] = "preference"
@@ -22,8 +31,6 @@ class PreferenceParams(Section):
     pref_loss_weights: tuple[Weight, ...] | None = Field(
         None, description="Weight of each loss of pref_loss; unset: 1 each."
     )
-    pref_beta: float = Field(0.1, gt=0.0, description="How strongly the policy is held at the reference: β.")
-    pref_ftx: float = Field(0.0, ge=0.0, description="Weight of the likelihood of the chosen answer, added.")
     pref_bco_weight: float = Field(0.0, ge=0.0, description="Weight of the BCO loss, mixed with the others.")
     dpo_label_smoothing: float = Field(
         0.0, ge=0.0, lt=0.5, description="Share of pairs that may be swapped: losses sigmoid, robust, exo and aot."

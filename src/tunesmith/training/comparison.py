@@ -115,7 +115,7 @@ def compare(found: LossOutput, implied: LossOutput, *, units: float) -> StepZero
     loss, wanted = found.loss.item() / units, implied.loss.item() / units
     gaps = {"the loss": abs(loss - wanted)}
     for name, (total, count) in found.metrics.items():
-        if name.startswith("rewards/") and name in implied.metrics and name != "rewards/accuracies":
+        if name in ("rewards/chosen", "rewards/rejected", "rewards/margins", "kl"):
             gaps[name] = abs(float(total) - float(implied.metrics[name][0])) / max(float(count), 1.0)
     widest = max(gaps, key=lambda name: gaps[name])
     margin = "rewards/margins"

@@ -169,7 +169,7 @@ def test_an_old_name_beside_its_new_one_is_warned_of() -> None:
         ({"save_safetensors": True}, []),
         ({"max_source_length": 512}, [("config.key_gone", "max_source_length")]),
         ({"reserved_label_len": 4}, []),
-        ({"stage": "kto", "kto_desirable_weight": 2.0}, [("config.key_pending", "kto_desirable_weight"), ("config.key_pending", "stage")]),
+        ({"stage": "kto", "kto_desirable_weight": 2.0}, []),
         ({"dpo_beta": 0.5, "stage": "dpo"}, []),
         ({"pref_loss": "dpo", "stage": "dpo"}, [("config.value_unknown", "pref_loss")]),
         ({"group_by_length": True}, [("config.key_pending", "group_by_length")]),

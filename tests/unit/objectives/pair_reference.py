@@ -105,7 +105,8 @@ def discopop(g: Given) -> Array:
 
 
 def mean_delta(g: Given) -> Array:
-    return g.c / g.counts[0] - g.r / g.counts[1]
+    delta: Array = g.c / g.counts[0] - g.r / g.counts[1]
+    return delta
 
 
 def policy_means(g: Given) -> Array:

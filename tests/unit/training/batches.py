@@ -3,6 +3,7 @@
 """Made rows, stores and batches for the tests of training: random ids, the first third of a row unsupervised."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -56,3 +57,23 @@ def _make_pair(number: int, length: int, vocabulary: int, seed: int) -> TokenRow
         segment_parents=(NO_PARENT, *(0,) * len(answers)),
         segment_names=("prompt", "chosen", *("rejected",) * (len(answers) - 1)),
     )
+
+
+def make_feedback(lengths: Sequence[int], *, seed: int = 0) -> list[TokenRow]:
+    """Make a prompt of each length with one answer, in turn liked and not."""
+    pairs = make_pairs(lengths, seed=seed)
+    rows = []
+    for number, pair in enumerate(pairs):
+        end = sum(pair.segment_lengths[:2])
+        rows.append(
+            replace(
+                pair,
+                input_ids=pair.input_ids[:end],
+                weights=pair.weights[:end],
+                segment_lengths=pair.segment_lengths[:2],
+                segment_parents=(NO_PARENT, 0),
+                segment_names=("prompt", "answer"),
+                label=float(number % 2),
+            )
+        )
+    return rows
