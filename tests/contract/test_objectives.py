@@ -68,6 +68,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"pref_bco_weight": 0.7, "ld_alpha": 0.4},
         {"reference_free": True, "pref_beta": 0.5},
     ],
+    "sft": [{"use_dft_loss": True}, {"focal_gamma": 2.0}],
     "kto": [{"kto_chosen_weight": 0.5, "kto_rejected_weight": 2.0, "pref_ftx": 0.2, "pref_beta": 0.8}],
 }
 CASES = [(name, keys) for name in NAMES for keys in ({}, *SETTINGS.get(name, ()))]

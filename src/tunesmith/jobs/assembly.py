@@ -211,7 +211,7 @@ def refuse_unknown_metric(config: RunConfig, evaluation_sets: Iterable[str]) -> 
     metric, names = config.training.metric_for_best_model, list(evaluation_sets)
     if metric is None or not names:
         return
-    objective = objectives.get(config.run.stage)
+    objective = build_objective(config)
     known = metric_names(
         objective,
         names,

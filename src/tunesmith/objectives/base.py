@@ -29,7 +29,7 @@ class Objective(ABC):
     row_kind: ClassVar[RowKind]
     unit: ClassVar[Unit]
     head: ClassVar[Head] = "language"
-    is_likelihood: ClassVar[bool] = False
+    is_likelihood: bool = False
     metric_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Section) -> None:

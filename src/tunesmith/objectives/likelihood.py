@@ -16,7 +16,7 @@ class Likelihood(Objective):
     """Base of the objectives whose loss is the weighted negative log-likelihood."""
 
     unit: ClassVar[Unit] = "token"
-    is_likelihood: ClassVar[bool] = True
+    is_likelihood: bool = True
 
     def units(self, batch: Batch) -> float:
         """Sum the weights of the supervised tokens."""
