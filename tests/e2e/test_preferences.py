@@ -130,3 +130,10 @@ def test_feedback_starts_without_divergence_and_goes_on(
     run(keys, **changes, **again)
     first = log_of(tmp_path / "again")[0]
     assert first["loss"] == pytest.approx(0.5, abs=1e-3) and first["kl"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_model_can_be_evaluated_on_pairs_without_training(keys: Keys, tmp_path: Path) -> None:
+    result = run(keys, do_train=False, do_eval=True, dataset=None, eval_dataset="preference", finetuning_type="lora")
+    assert result["eval"]["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert result["eval"]["eval_rewards/accuracies"] == 0.5

@@ -160,6 +160,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             reported_tokens=reported_tokens(training.include_num_input_tokens_seen),
             stream=streamed_batches(parts, plan_rules(config, args, built.layout), args),
             reports_each_set=reports_each_set(config),
+            trains=config.run.do_train,
         ),
         args,
     )

@@ -39,10 +39,12 @@ class StepZero:
 class Comparison:
     """Scores batches by the reference and collects statistics; `running` holds those that go on over the run."""
 
-    def __init__(self, module: nn.Module, tuner: Tuner, objective: Objective, *, sum_over_ranks: SumOverRanks) -> None:
+    def __init__(
+        self, module: nn.Module, tuner: Tuner, objective: Objective, *, sum_over_ranks: SumOverRanks, trains: bool
+    ) -> None:
         self._module, self._tuner, self._objective = module, tuner, objective
         self._sum_over_ranks = sum_over_ranks
-        self._is_trained = bool(trained_parameters(module))
+        self._is_trained = trains and bool(trained_parameters(module))  # else the policy is its own reference
         self.running = Statistics()
         self.step_zero: StepZero | None = None
         if objective.needs_reference and self._is_trained:

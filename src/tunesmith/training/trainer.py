@@ -74,6 +74,7 @@ class TrainerParts:
     reported_tokens: ReportedTokens = "no"
     stream: StreamedBatches | None = None
     reports_each_set: bool = False
+    trains: bool = True
 
 
 @dataclass(kw_only=True)
@@ -105,7 +106,9 @@ class TunesmithTrainer(HookedTrainer):
             callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
-        self.comparison = Comparison(self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks)
+        self.comparison = Comparison(
+            self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks, trains=parts.trains
+        )
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
 
