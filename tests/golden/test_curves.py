@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.training.batches import make_store
+from tests.unit.training.batches import make_feedback, make_pairs, make_store
 from tests.unit.training.runs import TinyRun
 from tunesmith.core.types import LayoutKind
+from tunesmith.data.mismatched import MismatchedRows
+from tunesmith.data.store import TokenStore, build_store
 from tunesmith.objectives.base import objectives
 
 CURVES = Path(__file__).parent / "curves"
@@ -30,6 +32,16 @@ EQUIVALENT: dict[str, tuple[int, int, LayoutKind]] = {
 }
 
 
+def store_for(name: str) -> TokenStore:
+    kind = objectives.get(name).row_kind
+    if kind == "preference":
+        return build_store(make_pairs(LENGTHS, seed=9))
+    if kind == "feedback":
+        made = MismatchedRows(build_store(make_feedback(LENGTHS, seed=9)))
+        return build_store(made[number] for number in range(len(made)))
+    return make_store(LENGTHS, seed=9, is_text=kind == "text")
+
+
 def run_curve(name: str, rows: int, accumulation: int, layout: LayoutKind, folder: Path) -> list[dict[str, float]]:
     keys: dict[str, Any] = {
         "per_device_train_batch_size": rows,
@@ -40,8 +52,7 @@ def run_curve(name: str, rows: int, accumulation: int, layout: LayoutKind, folde
         "warmup_steps": 4,
         "weight_decay": 0.01,
     }
-    store = make_store(LENGTHS, seed=9, is_text=objectives.get(name).row_kind == "text")
-    trainer = TinyRun(folder=folder, keys=keys, stage=name, store=store, layout=layout).trainer()
+    trainer = TinyRun(folder=folder, keys=keys, stage=name, store=store_for(name), layout=layout).trainer()
     trainer.train()
     return [
         {"loss": entry["loss"], "grad_norm": entry["grad_norm"]}

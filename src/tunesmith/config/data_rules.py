@@ -70,6 +70,16 @@ def _streams_need_steps(flat: Flat) -> Finding | None:
     )
 
 
+@_rule("streaming", "stage", jobs=("train",))
+def _streams_have_no_successors(flat: Flat) -> Finding | None:
+    if not flat["streaming"] or flat["stage"] != "kto":
+        return None
+    return _conflict(
+        "stage kto compares each row with the answer of the next one, and of a stream the next row is not known.",
+        "Leave streaming out.",
+    )
+
+
 @_rule("streaming", "val_size")
 def _streams_hold_out_a_count(flat: Flat) -> Finding | None:
     size = flat["val_size"]

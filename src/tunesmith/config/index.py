@@ -75,7 +75,7 @@ class Index:
     renamed: Mapping[str, Mapping[str, Any]]
     gone: Mapping[str, Mapping[str, Any]]
     foreign: Mapping[str, str]
-    values_renamed: Mapping[str, Mapping[str, str]]
+    values_renamed: Mapping[str, Mapping[str, str | Mapping[str, str]]]
     sections: Mapping[str, str]
 
     def known_names(self) -> list[str]:

@@ -32,10 +32,10 @@ def translate(entries: Iterable[Entry], index: Index) -> Translated:
         elif outcome is not None:
             earlier = kept.get(outcome.key)
             if earlier is not None and earlier.written_as == outcome.written_as:  # words of a command line
-                kept[outcome.key] = _with_value_of_today(outcome, index)
+                kept |= {today.key: today for today in _with_values_of_today(outcome, index)}
                 warnings.extend(_repeated(earlier, outcome))
             elif earlier is None or _is_zero_warmup(earlier):
-                kept[outcome.key] = _with_value_of_today(outcome, index)
+                kept |= {today.key: today for today in _with_values_of_today(outcome, index)}
             elif not _is_zero_warmup(outcome) and str(outcome.value) != str(earlier.value):
                 warnings.append(_overridden(outcome, earlier))
     return Translated(entries=tuple(kept.values()), problems=tuple(problems), warnings=tuple(warnings))
@@ -116,10 +116,15 @@ def _gone(entry: Entry, rule: Mapping[str, Any]) -> Problem | None:
     )
 
 
-def _with_value_of_today(entry: Entry, index: Index) -> Entry:
+def _with_values_of_today(entry: Entry, index: Index) -> list[Entry]:
     words = index.values_renamed.get(entry.key, {})
     written = str(entry.text if entry.text is not None else entry.value).strip().lower()
-    return replace(entry, value=words[written], text=None) if written in words else entry
+    today = words.get(written)
+    if today is None:
+        return [entry]
+    if isinstance(today, str):
+        return [replace(entry, value=today, text=None)]
+    return [replace(entry, key=key, value=value, text=None, written_as=entry.key) for key, value in today.items()]
 
 
 def _is_zero_warmup(entry: Entry) -> bool:

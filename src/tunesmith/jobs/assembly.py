@@ -22,14 +22,16 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
+from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.plan import PlanRules
+from tunesmith.data.store import TokenRows
 from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
 from tunesmith.models.load import ATTENTION, load_model
 from tunesmith.models.tuners.base import Tuner, tuners
-from tunesmith.objectives.base import objectives
+from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
 from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, StopWhenInterrupted, WeightGuard
@@ -39,10 +41,11 @@ from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
+from tunesmith.training.parts import TrainerParts
 from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
 from tunesmith.training.stream_batches import StreamedBatches
-from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
+from tunesmith.training.trainer import TunesmithTrainer
 
 # Files of a model folder that make its tokenizer; they are copied, because writing a loaded one may change its ids.
 _TOKENIZER_FILES = (
@@ -91,6 +94,8 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "device": device.type,
         "threads": torch.get_num_threads(),
     }
+    if config.run.do_train and build_objective(config).needs_reference:
+        choices["reference"] = tuner.base_source
     return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
 
 
@@ -141,14 +146,13 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
-    objective = objectives.get(config.run.stage)
     return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
-            objective=objective(config.part(objective.Params)),
-            train=parts.data.train,
-            evals=parts.data.evals,
+            objective=build_objective(config),
+            train=None if parts.data.train is None else rows_for(config, parts.data.train),
+            evals={name: rows_for(config, rows) for name, rows in parts.data.evals.items()},
             plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
@@ -159,6 +163,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             stream=streamed_batches(parts, plan_rules(config, args, built.layout), args),
             reports_each_set=reports_each_set(config),
             optimizer=build_optimizer(config),
+            trains=config.run.do_train,
         ),
         args,
     )
@@ -176,6 +181,17 @@ def build_optimizer(config: RunConfig) -> OptimizerPart | None:
 def look_at_optimizer(config: RunConfig) -> None:
     """Refuse keys that choose two optimizers, or one that does not fit."""
     chosen_optimizer(config.flat)
+
+
+def build_objective(config: RunConfig) -> Objective:
+    """Build the loss of a run's stage."""
+    kind = objectives.get(config.run.stage)
+    return kind(config.part(kind.Params))
+
+
+def rows_for(config: RunConfig, rows: TokenRows) -> TokenRows:
+    """Give rows as the loss of the stage needs them: on feedback with an answer to another prompt."""
+    return MismatchedRows(rows) if config.run.stage == "kto" else rows
 
 
 def reports_each_set(config: RunConfig) -> bool:
@@ -213,7 +229,7 @@ def refuse_unknown_metric(config: RunConfig, evaluation_sets: Iterable[str]) -> 
     metric, names = config.training.metric_for_best_model, list(evaluation_sets)
     if metric is None or not names:
         return
-    objective = objectives.get(config.run.stage)
+    objective = build_objective(config)
     known = metric_names(
         objective,
         names,

@@ -25,6 +25,7 @@ from tunesmith.jobs.assembly import (
     look_at_optimizer,
     plan_rules,
     refuse_unknown_metric,
+    rows_for,
     run_arguments,
     side_bytes,
 )
@@ -119,9 +120,8 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     refuse_unknown_metric(prepared.config, data.evals)
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
-    forecast = make_forecast(
-        built.model, data.train, plan_rules(prepared.config, args, built.layout), args, saving=saving
-    )
+    rows, rules = rows_for(prepared.config, data.train), plan_rules(prepared.config, args, built.layout)
+    forecast = make_forecast(built.model, rows, rules, args, saving=saving)
     forecast = replace(forecast, is_stream=data.stream is not None)
     if prepared.begin.checkpoint is not None:
         forecast = replace(forecast, steps_done=read_manifest(prepared.begin.checkpoint).step)

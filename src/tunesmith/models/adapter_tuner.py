@@ -66,6 +66,11 @@ class AdapterTuner(Tuner):
             return self.load(model, adapters[-1], is_trainable=True)
         return self.attach(model) if is_trainable else model
 
+    @property
+    def base_source(self) -> str:
+        """Say in words what `base_view` shows."""
+        return "a frozen copy of the adapter as it was loaded" if self._is_continued else "the adapter switched off"
+
     def remember_base(self, model: nn.Module) -> None:
         """Keep the values of a continued adapter; a fresh one need only be switched off."""
         if self._is_continued:

@@ -7,36 +7,43 @@ units of the whole optimizer step over all ranks.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from tunesmith.config.section import Section
 from tunesmith.core.registry import Registry
 from tunesmith.core.types import Batch, LossOutput, RowKind, Scores
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from tunesmith.objectives.statistics import Statistics
 
 Unit = Literal["token", "row", "pair"]
 Head = Literal["language", "scalar"]
-Statistics = Mapping[str, "tuple[Tensor, Tensor]"]
 
 
 class Objective(ABC):
     """One loss. Subclass, set the class variables, register with `@objectives.register("name")`.
 
-    `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity.
+    `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity;
+    `metric_names` lists the metrics of `loss` that can choose the best checkpoint.
     """
 
     Params: ClassVar[type[Section]]
     row_kind: ClassVar[RowKind]
     unit: ClassVar[Unit]
     head: ClassVar[Head] = "language"
-    needs_reference: ClassVar[bool] = False
-    is_likelihood: ClassVar[bool] = False
+    is_likelihood: bool = False
+    metric_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Section) -> None:
         self.params = params
+
+    @property
+    def needs_reference(self) -> bool:
+        """Say whether the loss compares with the policy as it started, which may depend on the parameters."""
+        return False
+
+    @property
+    def is_plain_sum(self) -> bool:
+        """Say whether the loss of a row needs nothing of the other rows of its step, so no `step_statistics`."""
+        return True
 
     @abstractmethod
     def units(self, batch: Batch) -> float:
@@ -49,8 +56,12 @@ class Objective(ABC):
         """Sum the loss over the units of `batch`; metrics as (sum, count)."""
 
     def step_statistics(self, batch: Batch, policy: Scores, reference: Scores | None) -> Statistics:
-        """Give name → (sum, count) needed over the whole optimizer step before `loss`; empty for plain sums."""
-        return {}
+        """Give what `loss` must know of the whole optimizer step; empty for plain sums. No gradient is kept."""
+        return Statistics()
+
+    def at_reference(self, batch: Batch, policy: Scores) -> LossOutput:
+        """Give the loss and the metrics that policy = reference implies: what step 0 must find."""
+        return self.loss(batch, policy, policy, self.step_statistics(batch, policy, policy))
 
 
 objectives: Registry[type[Objective]] = Registry("objective", "tunesmith.objectives", code="config.objective_unknown")

@@ -8,14 +8,15 @@ Loss: the sum over supervised tokens t of w_t · −log p(t | all before t); its
 from typing import ClassVar
 
 from tunesmith.core.types import Batch, LossOutput, Scores
-from tunesmith.objectives.base import Objective, Statistics, Unit
+from tunesmith.objectives.base import Objective, Unit
+from tunesmith.objectives.statistics import Statistics
 
 
 class Likelihood(Objective):
     """Base of the objectives whose loss is the weighted negative log-likelihood."""
 
     unit: ClassVar[Unit] = "token"
-    is_likelihood: ClassVar[bool] = True
+    is_likelihood: bool = True
 
     def units(self, batch: Batch) -> float:
         """Sum the weights of the supervised tokens."""

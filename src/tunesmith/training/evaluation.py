@@ -7,15 +7,16 @@ It knows neither trainer nor files; the caller gives the function that scores a 
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from tunesmith.core.progress import Progress
-from tunesmith.core.types import Batch, Scores
+from tunesmith.core.types import Batch, LossOutput, Scores
 from tunesmith.objectives.base import Objective
+from tunesmith.objectives.statistics import Statistics, join_statistics
 from tunesmith.training.totals import MetricSums, SumOverRanks
 
 _SILENT_SECONDS = 5.0
@@ -23,12 +24,17 @@ _SILENT_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRules:
-    """What is reported: accuracy where it was asked for, perplexity of likelihoods, a single set by its name too."""
+    """What is reported: accuracy where it was asked for, perplexity of likelihoods, a single set by its name too.
+
+    `reference` scores by the reference, `join` completes the statistics of a set where a loss needs them.
+    """
 
     objective: Objective
     with_accuracy: bool
     sum_over_ranks: SumOverRanks
     reports_each_set: bool = False
+    reference: Callable[[Batch], Scores | None] = lambda batch: None
+    join: Callable[[Sequence[Statistics]], Statistics] = join_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +94,7 @@ def sum_set(batches: Iterable[Batch], rules: EvaluationRules, score: Callable[[B
     """Add up loss, units and metrics over the batches of one set, and over ranks."""
     sums = MetricSums()
     rows = count = 0
-    for batch in batches:
-        output = rules.objective.loss(batch, score(batch))
+    for batch, output in _outputs(batches, rules, score):
         sums.add({**output.metrics, "": (output.loss.double(), rules.objective.units(batch))})
         rows += len(batch.rows)
         count += 1
@@ -97,6 +102,22 @@ def sum_set(batches: Iterable[Batch], rules: EvaluationRules, score: Callable[[B
     loss, units = summed.pop("", (0.0, 0.0))
     (all_rows,) = rules.sum_over_ranks([rows])
     return SetSums(loss=loss, units=units, rows=round(all_rows), batches=count, metrics=summed)
+
+
+def _outputs(
+    batches: Iterable[Batch], rules: EvaluationRules, score: Callable[[Batch], Scores]
+) -> Iterator[tuple[Batch, LossOutput]]:
+    """Give the loss of each batch; one that needs statistics of the whole set waits until all is scored."""
+    objective = rules.objective
+    scored = ((batch, score(batch), rules.reference(batch)) for batch in batches)
+    if objective.is_plain_sum:
+        for batch, policy, reference in scored:
+            yield batch, objective.loss(batch, policy, reference)
+        return
+    known = list(scored)  # one number a target
+    statistics = rules.join([objective.step_statistics(*each) for each in known])
+    for batch, policy, reference in known:
+        yield batch, objective.loss(batch, policy, reference, statistics)
 
 
 def add_up(sums: list[SetSums]) -> SetSums:
@@ -136,5 +157,5 @@ def metric_names(
     names = list(sets)
     prefixes = [prefix, *(f"{prefix}_{name}" for name in names if reports_each_set or len(names) > 1)]
     kinds = ["loss", *(["perplexity"] if objective.is_likelihood else [])]
-    kinds += ["accuracy"] if with_accuracy else []
+    kinds += [*(["accuracy"] if with_accuracy else []), *objective.metric_names]
     return {f"{one}_{kind}" for one in prefixes for kind in kinds}

@@ -6,11 +6,12 @@ It knows no loss, no template and no file format: those come as an objective, a 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +19,11 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from tunesmith.core.errors import refusal
-from tunesmith.core.types import Batch, LayoutKind, Scores
+from tunesmith.core.types import Batch, Scores
 from tunesmith.data.collate import collate
-from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
 from tunesmith.models.scores import score_batch
-from tunesmith.models.tuners.base import Tuner
-from tunesmith.objectives.base import Objective
+from tunesmith.objectives.statistics import Statistics
 from tunesmith.training.batches import (
     Inputs,
     LoaderSettings,
@@ -35,50 +34,24 @@ from tunesmith.training.batches import (
     plan_in_order,
     to_device,
 )
-from tunesmith.training.checkpoints import Checkpoints, read_manifest
+from tunesmith.training.checkpoints import read_manifest
+from tunesmith.training.comparison import Comparison
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
 from tunesmith.training.hf_compat import HookedTrainer
-from tunesmith.training.optimizers.base import OptimizerPart
-from tunesmith.training.random_state import capture_random_state, restore_random_state
+from tunesmith.training.parts import TrainerParts
+from tunesmith.training.random_state import collect_random_states, restore_random_state
 from tunesmith.training.state_files import has_tree, load_tree, save_tree
-from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.totals import Meter, Totals
 
 TRAINER_STATE = "trainer_state.json"
-
-ReportedTokens = Literal["all", "non_padding", "no"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerParts:
-    """What a run is put together from.
-
-    `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder of weights;
-    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding.
-    """
-
-    model: nn.Module
-    tuner: Tuner
-    objective: Objective
-    train: TokenRows | None
-    evals: Mapping[str, TokenRows]
-    plan: PlanRules
-    layout: LayoutKind
-    pad_id: int
-    checkpoints: Checkpoints
-    write_side_files: Callable[[Path], None]
-    compute_accuracy: bool = False
-    reported_tokens: ReportedTokens = "no"
-    stream: StreamedBatches | None = None
-    reports_each_set: bool = False
-    optimizer: OptimizerPart | None = None
 
 
 @dataclass(kw_only=True)
 class _StepUnderWay:
     batches: Sequence[Batch] = ()
     losses: list[torch.Tensor] = field(default_factory=list)
+    statistics: Statistics | None = None
 
 
 class TunesmithTrainer(HookedTrainer):
@@ -103,6 +76,9 @@ class TunesmithTrainer(HookedTrainer):
             callbacks=list(callbacks),
         )
         self.remove_callback(PrinterCallback)
+        self.comparison = Comparison(
+            self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks, trains=parts.trains
+        )
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
 
@@ -159,14 +135,23 @@ class TunesmithTrainer(HookedTrainer):
     ) -> Any:
         """Give this micro-batch's share of the mean loss of the optimizer step."""
         batch = to_device(inputs["batch"], self.args.device)
+        if self._step.statistics is None:
+            self._begin_step(batch)
         share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, {}) if return_outputs else loss
 
+    def _begin_step(self, first: Batch) -> None:
+        if self.state.global_step == 0:
+            self.comparison.check_start(first)
+        batches = (to_device(batch, self.args.device) for batch in self._step.batches)
+        self._step.statistics = self.comparison.of_step(batches)
+
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
-        output = self.parts.objective.loss(batch, score_batch(model, batch))
+        reference = self.comparison.reference(batch)
+        output = self.parts.objective.loss(batch, score_batch(model, batch), reference, self._step.statistics)
         if counts:
             self.meter.add_batch(batch)
             self.meter.window_metrics.add(output.metrics)
@@ -247,17 +232,24 @@ class TunesmithTrainer(HookedTrainer):
             with_accuracy=self.parts.compute_accuracy,
             sum_over_ranks=self.sum_over_ranks,
             reports_each_set=self.parts.reports_each_set,
+            reference=self._reference,
+            join=partial(self.comparison.join, keep=False),
         )
 
     def _eval_batches(self, store: TokenRows) -> Iterator[Batch]:
         batch_rows = self.args.per_device_eval_batch_size
         rules = evaluation_rules(self.parts.plan, batch_rows=batch_rows, world_size=self.args.world_size)
         for rows in plan_in_order(store, rules, rank=self.args.process_index):
-            yield collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
+            batch = collate([store[row] for row in rows], layout=self.parts.layout, pad_id=self.parts.pad_id)
+            yield to_device(batch, self.args.device)
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.module, to_device(batch, self.args.device))
+            return score_batch(self.module, batch)
+
+    def _reference(self, batch: Batch) -> Scores | None:
+        with self.compute_loss_context_manager():
+            return self.comparison.reference(batch)
 
     # Counts and logs
 
@@ -309,10 +301,11 @@ class TunesmithTrainer(HookedTrainer):
             "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
+            "running": dict(self.comparison.running.running),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
-        random_states = self._random_states()
+        random_states = collect_random_states(self.args.world_size)
         if self.args.should_save:
             best = self.state.best_global_step
             if best is not None and (best == step or checkpoints.path(best).exists()):
@@ -344,15 +337,6 @@ class TunesmithTrainer(HookedTrainer):
         for rank, state in enumerate(random_states):
             save_tree(state, folder, f"random_{rank}")
 
-    def _random_states(self) -> list[Any]:
-        """Collect the random states of all ranks."""
-        state = capture_random_state()
-        if self.args.world_size == 1:
-            return [state]
-        states: list[Any] = [None] * self.args.world_size
-        torch.distributed.all_gather_object(states, state)
-        return states
-
     def restore_weights(self, checkpoint: Path) -> None:
         """Load the trained weights and counts of a verified checkpoint."""
         self.parts.tuner.restore(self.accelerator.unwrap_model(self.module), checkpoint)
@@ -367,6 +351,8 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
+        running = progress.get("running", {})  # absent in checkpoints of earlier versions
+        self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
         if self.parts.stream is not None:
             self.parts.stream.restore(progress["stream"])
 

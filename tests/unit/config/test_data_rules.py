@@ -28,6 +28,7 @@ def load(**keys: Any) -> None:
         ),
         ({"val_split_by": "random"}, "config.keys_conflict", "val_size takes none"),
         ({"streaming": True}, "config.key_missing", "needs max_steps"),
+        ({**STREAM, "stage": "kto"}, "config.keys_conflict", "the next row is not known"),
         ({**STREAM, "val_size": 0.1}, "config.value_out_of_range", "the share 0.1"),
         ({**STREAM, "max_samples": 5}, "config.keys_conflict", "max_samples"),
         ({**STREAM, "val_size": 4, "val_split_by": "random"}, "config.keys_conflict", "by its prompts"),

@@ -176,7 +176,9 @@ def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
         ({"save_safetensors": True}, []),
         ({"max_source_length": 512}, [("config.key_gone", "max_source_length")]),
         ({"reserved_label_len": 4}, []),
-        ({"dpo_beta": 0.5, "stage": "dpo"}, [("config.key_pending", "dpo_beta"), ("config.key_pending", "stage")]),
+        ({"stage": "kto", "kto_desirable_weight": 2.0}, []),
+        ({"dpo_beta": 0.5, "stage": "dpo"}, []),
+        ({"pref_loss": "dpo", "stage": "dpo"}, [("config.value_unknown", "pref_loss")]),
         ({"group_by_length": True}, [("config.key_pending", "group_by_length")]),
         ({"group_by_length": False}, []),
         ({"train_mm_proj_only": True}, [("config.key_gone", "train_mm_proj_only")]),
@@ -185,7 +187,7 @@ def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
         ({"wandb_project": "x"}, [("config.key_foreign", "wandb_project")]),
         ({"torch_dtype": "bfloat16"}, [("config.key_foreign", "torch_dtype")]),
         ({"train_type": "lora"}, [("config.key_foreign", "train_type")]),
-        ({"stage": "dpo"}, [("config.key_pending", "stage")]),
+        ({"stage": "rm"}, [("config.key_pending", "stage")]),
         ({"stage": "spin"}, [("config.value_unknown", "stage")]),
         ({"finetuning_type": "oft"}, []),
         ({"init_lora_weights": "eva"}, [("config.key_pending", "init_lora_weights")]),
@@ -199,7 +201,7 @@ def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
         ({"deepspeed": "ds_z3_config.json"}, [("config.key_pending", "deepspeed")]),
         ({"quantization_method": "bitsandbytes"}, []),
         ({"quantization_bit": 4, "quantization_method": "bitsandbytes"}, [("config.key_pending", "quantization_bit")]),
-        ({"pref_beta": "0.1", "use_galore": "false", "video_fps": 2}, []),
+        ({"ppo_target": "6.0", "use_galore": "false", "video_fps": 2}, []),
         ({"predict_with_generate": True, "eval_strategy": "steps", "val_size": 0.1},
          [("config.key_pending", "predict_with_generate")]),
         ({"predict_with_generate": True}, [("config.key_pending", "predict_with_generate")]),
@@ -318,3 +320,10 @@ def test_export_needs_its_folder() -> None:
     with pytest.raises(TunesmithError) as caught:
         load_config({"model_name_or_path": "m"}, command="export")
     assert [(p.code, p.where.key) for p in caught.value.problems] == [("config.key_missing", "export_dir")]
+
+
+@pytest.mark.parametrize("loss", ["orpo", "simpo", "cpo"])
+def test_a_loss_written_as_a_stage_is_that_loss_over_pairs(loss: str) -> None:
+    config = train(stage=loss.upper() if loss == "cpo" else loss, pref_beta=2.0)
+    assert (config.run.stage, config.flat["pref_loss"], config.warnings) == ("dpo", [loss], ())
+    assert config.flat["pref_beta"] == 2.0

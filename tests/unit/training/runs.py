@@ -26,8 +26,9 @@ from tunesmith.training.arguments import build_arguments
 from tunesmith.training.callbacks.flow import RunClock, WeightGuard
 from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.optimizers.base import OptimizerPart
+from tunesmith.training.parts import TrainerParts
 from tunesmith.training.record import RunRecord
-from tunesmith.training.trainer import TrainerParts, TunesmithTrainer
+from tunesmith.training.trainer import TunesmithTrainer
 
 LENGTHS = (12, 7, 20, 9, 15, 6, 11, 18, 8, 10, 14, 5, 16, 13, 9, 7, 12, 19, 6, 10, 11, 8, 17, 9)
 
@@ -59,6 +60,7 @@ class TinyRun:
     folder: Path
     keys: Mapping[str, Any] = field(default_factory=dict)
     stage: str = "sft"
+    objective_keys: Mapping[str, Any] = field(default_factory=dict)
     store: TokenStore = field(default_factory=lambda: make_store(LENGTHS))
     evals: Mapping[str, TokenStore] = field(default_factory=dict)
     layout: LayoutKind = "packed"
@@ -101,7 +103,7 @@ class TinyRun:
             model=self.model,
             tuner=self.tuner,
             optimizer=self.optimizer,
-            objective=objective(objective.Params()),
+            objective=objective(objective.Params.model_validate(dict(self.objective_keys))),
             train=self.store,
             evals=self.evals,
             plan=plan,

@@ -24,7 +24,7 @@ def alone(values: Sequence[float]) -> list[float]:
 
 
 def rules(*, with_accuracy: bool = True) -> EvaluationRules:
-    objective = SupervisedFineTuning(SftParams())
+    objective = SupervisedFineTuning(SftParams.model_validate({}))
     return EvaluationRules(objective=objective, with_accuracy=with_accuracy, sum_over_ranks=alone)
 
 

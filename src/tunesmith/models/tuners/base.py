@@ -57,6 +57,11 @@ class Tuner(ABC):
         assert not adapters, "configuration rules refuse adapters for this tuner"
         return self.attach(model) if is_trainable else model
 
+    @property
+    def base_source(self) -> str:
+        """Say in words what `base_view` shows, for the record of the run."""
+        return "a frozen copy of the trained weights as the run began"
+
     def remember_base(self, model: nn.Module) -> None:
         """Keep the trained weights as they are now; call once before training when `base_view` will be needed."""
         self._base_values = {name: parameter.detach().clone() for name, parameter in trained_parameters(model)}

@@ -1,0 +1,139 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training on preferences from the bundled rows, on a tiny model: every tuner, a continued adapter, the step-0 gate."""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import PeftModel
+from torch import nn
+
+from tests.conftest import DatasetWriter
+from tunesmith.config.load import load_config
+from tunesmith.core.errors import TunesmithError
+from tunesmith.jobs import train
+from tunesmith.models.tuners.lora import LoraTuner
+
+Keys = dict[str, Any]
+
+
+@pytest.fixture
+def keys(tiny_llama_folder: Path, repository: Path, tmp_path: Path) -> Keys:
+    """Give the keys of a sound run of 6 steps on pairs, in float32 on the CPU."""
+    return {
+        "stage": "dpo",
+        "model_name_or_path": str(tiny_llama_folder),
+        "dataset": "preference",
+        "dataset_dir": str(repository / "data"),
+        "max_samples": 24,
+        "output_dir": str(tmp_path / "run"),
+        "finetuning_type": "lora",
+        "use_cpu": True,
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 1,
+        "learning_rate": 4e-3,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_steps": 3,
+    }
+
+
+def run(keys: Keys, **changes: Any) -> Keys:
+    result: Keys = json.loads(json.dumps(train.run(load_config({**keys, **changes}, command="train")), allow_nan=False))
+    return result
+
+
+def log_of(folder: Path) -> list[Keys]:
+    lines = (folder / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [entry for entry in map(json.loads, lines) if "loss" in entry]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", ["lora", "full", "freeze"])
+def test_every_tuner_starts_at_ln_2_and_learns(tuner: str, keys: Keys, tmp_path: Path) -> None:
+    result = run(keys, finetuning_type=tuner, num_train_epochs=4, val_size=0.2, eval_strategy="epoch")
+    losses = [entry["loss"] for entry in log_of(tmp_path / "run")]
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-3)
+    assert losses[-1] < 0.6
+    assert result["eval"]["eval_rewards/accuracies"] > 0.5 and result["eval"]["eval_rules/longer_wins"] >= 0
+
+
+@pytest.mark.slow
+def test_a_continued_adapter_is_compared_with_its_own_start(keys: Keys, tmp_path: Path) -> None:
+    run(keys, num_train_epochs=3)
+    again: Keys = {"adapter_name_or_path": str(tmp_path / "run"), "output_dir": str(tmp_path / "again")}
+    result = run(keys, **again)
+    assert log_of(tmp_path / "again")[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert result["choices"]["reference"] == "a frozen copy of the adapter as it was loaded"
+
+
+@pytest.mark.slow
+def test_the_raw_base_as_reference_stops_the_run(keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(keys, num_train_epochs=3)
+
+    @contextlib.contextmanager
+    def switched_off(self: LoraTuner, model: nn.Module) -> Iterator[None]:
+        assert isinstance(model, PeftModel)
+        with model.disable_adapter():
+            yield
+
+    monkeypatch.setattr(LoraTuner, "base_view", switched_off)
+    with pytest.raises(TunesmithError) as caught:
+        run(keys, adapter_name_or_path=str(tmp_path / "run"), output_dir=str(tmp_path / "again"))
+    (problem,) = caught.value.problems
+    assert problem.code == "training.reference_differs" and "rewards/margins is off by" in problem.message
+    assert not list((tmp_path / "again").glob("*.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["bco", "aot", "orpo"])
+def test_a_resumed_run_goes_on_as_if_nothing_had_happened(loss: str, keys: Keys, tmp_path: Path) -> None:
+    changes: Keys = {"pref_loss": loss, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2}
+    run(keys, **changes)
+    whole = (tmp_path / "run" / "adapter_model.safetensors").read_bytes()
+    checkpoint = tmp_path / "run" / "checkpoint-3"
+    run(keys, **changes, resume_from_checkpoint=str(checkpoint))
+    assert (tmp_path / "run" / "adapter_model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_losses_differ_from_sigmoid_in_a_run(keys: Keys, tmp_path: Path) -> None:
+    curves = {}
+    for loss in ("sigmoid", "hinge", "ipo", "kto_pair"):
+        run(keys, pref_loss=loss, output_dir=str(tmp_path / loss))
+        curves[loss] = [entry["loss"] for entry in log_of(tmp_path / loss)]
+    starts = {name: curve[0] for name, curve in curves.items()}
+    assert starts == pytest.approx({"sigmoid": math.log(2), "hinge": 1.0, "ipo": 25.0, "kto_pair": 0.5}, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_feedback_starts_without_divergence_and_goes_on(
+    keys: Keys, dataset_writer: DatasetWriter, tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"Is {n} even?", "completion": "Yes." if n % 4 < 2 else "No, it is odd.", "label": n % 4 in (0, 3)}
+        for n in range(24)
+    ]
+    columns = {"prompt": "prompt", "response": "completion", "kto_tag": "label"}
+    folder = dataset_writer.write("feedback", rows, columns=columns).parent
+    changes: Keys = {"stage": "kto", "dataset": "feedback", "dataset_dir": str(folder), "max_samples": 24}
+    run(keys, **changes, num_train_epochs=4, val_size=0.25, eval_strategy="epoch")
+    log = log_of(tmp_path / "run")
+    assert log[0]["loss"] == pytest.approx(0.5, abs=1e-3) and log[0]["kl"] == pytest.approx(0, abs=1e-3)
+    assert log[-1]["loss"] < log[0]["loss"]
+    again: Keys = {"adapter_name_or_path": str(tmp_path / "run"), "output_dir": str(tmp_path / "again")}
+    run(keys, **changes, **again)
+    first = log_of(tmp_path / "again")[0]
+    assert first["loss"] == pytest.approx(0.5, abs=1e-3) and first["kl"] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_model_can_be_evaluated_on_pairs_without_training(keys: Keys, tmp_path: Path) -> None:
+    result = run(keys, do_train=False, do_eval=True, dataset=None, eval_dataset="preference", finetuning_type="lora")
+    assert result["eval"]["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert result["eval"]["eval_rewards/accuracies"] == 0.5
