@@ -69,7 +69,8 @@ def stand_in(config: RunConfig, kind: RowKind, rules: str, error: TunesmithError
     content = _read(folder / INDEX_FILE)
     _refuse_others(content, rules, asked_of(config, kind), folder)
     sets = [_set_from_json(entry) for entry in content["sets"]]
-    missing = [one.key for planned in sets for one in planned.blocks if find_shard(shard_path(folder, one.key)) is None]
+    keys = {one.key for planned in sets for one in planned.blocks}  # equal blocks share a shard
+    missing = [key for key in keys if find_shard(shard_path(folder, key)) is None]
     if missing:
         raise _differs(folder, f"{len(missing)} of its shards are missing")
     say(f"The data files are not here; the data that was prepared in {folder} is used.")
