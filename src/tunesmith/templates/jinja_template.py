@@ -131,6 +131,12 @@ class JinjaTemplate(ChatTemplate):
         written = replace(draft, found=found, text=self._escaper.reveal(found.located.text))
         return self._finish(*self._split(written, self._encoder.encode(written.text)), policy)
 
+    def expect(self, num_renderings: int) -> None:
+        self._encoder.expect(num_renderings)
+
+    def is_getting_ready(self) -> bool:
+        return self._encoder.is_getting_ready()
+
     def render_raw(self, messages: Dialogue, tools: list[Any] | None, **variables: Any) -> str:
         """Render dictionaries to text exactly as `apply_chat_template(tokenize=False)` does, nothing escaped."""
         aliased = [_with_thinking(message) for message in messages]

@@ -13,6 +13,7 @@ import pytest
 
 import tunesmith.templates.encoder as encoder_module
 from tunesmith.templates.byte_level import ByteEncoded, ByteLevelTokenizer, build_byte_level, is_byte_level
+from tunesmith.templates.chat import load_template
 from tunesmith.templates.encoder import TextEncoder
 from tunesmith.templates.messages import EscapedText
 from tunesmith.templates.tokenizer import load_tokenizer
@@ -117,6 +118,19 @@ def test_a_library_that_differs_is_not_used(
     for _ in range(2):
         assert [one.ids.tolist() for one in encoder.encode_many(texts)] == slow
     assert "is not used" in capsys.readouterr().err
+
+
+def test_a_template_that_expects_much_gets_ready_at_once(assets: Path, tmp_path: Path) -> None:
+    folder = assets / "tokenizers" / "gpt2"
+    source = "{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}"
+    path = tmp_path / "own.jinja"
+    path.write_text(source, encoding="utf-8")
+    template = load_template(load_tokenizer(folder), name=str(path), folder=folder)
+    assert not template.is_getting_ready()
+    template.expect(100)
+    assert not template.is_getting_ready(), "few renderings are not worth it"
+    template.expect(1_000_000)
+    assert template.is_getting_ready()
 
 
 def test_an_encoder_can_be_sent_to_another_process(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
