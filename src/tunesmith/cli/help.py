@@ -25,56 +25,17 @@ VERBS = {
     "version": "print the version",
     "help": "explain a command, a key or an error code",
 }
-# Sections whose keys a command's help leaves out.
+# General sections whose keys a command's help leaves out. Keys of a part (a tuner, a loss) concern training alone.
 _HIDDEN = {
     "train": ("generation", "export"),
-    "chat": ("data", "training", "optimizers", "export", "freeze", "full", "pt", "sft"),
-    "export": ("data", "training", "optimizers", "generation", "freeze", "full", "pt", "sft"),
+    "chat": ("data", "training", "optimizers", "export"),
+    "export": ("data", "training", "optimizers", "generation"),
     "check": (),
-    "verify": (
-        "data",
-        "training",
-        "optimizers",
-        "generation",
-        "export",
-        "freeze",
-        "full",
-        "loha",
-        "lokr",
-        "lora",
-        "oft",
-        "pt",
-        "sft",
-    ),
-    "inspect": (
-        "training",
-        "optimizers",
-        "generation",
-        "export",
-        "freeze",
-        "full",
-        "loha",
-        "lokr",
-        "lora",
-        "oft",
-        "pt",
-        "sft",
-    ),
-    "prepare": (
-        "training",
-        "optimizers",
-        "generation",
-        "export",
-        "freeze",
-        "full",
-        "loha",
-        "lokr",
-        "lora",
-        "oft",
-        "pt",
-        "sft",
-    ),
+    "verify": ("data", "training", "optimizers", "generation", "export"),
+    "inspect": ("training", "optimizers", "generation", "export"),
+    "prepare": ("training", "optimizers", "generation", "export"),
 }
+_SHOW_PARTS = ("train", "check")
 _KINDS = {
     "boolean": "true/false",
     "integer": "whole number",
@@ -105,7 +66,8 @@ def verb_page(verb: str, index: Index) -> str:
     lines += ["", "Keys, in FILE as `key: value` and here as key=value or --key value:"]
     for section, title in index.sections.items():
         entries = [entry for entry in index.keys.values() if entry.section == section]
-        if entries and section not in _HIDDEN[verb]:
+        is_part = all(entry.selected_by for entry in entries)
+        if entries and section not in _HIDDEN[verb] and (not is_part or verb in _SHOW_PARTS):
             lines += ["", f"{section}: {title}", *(_row(entry) for entry in entries)]
     return "\n".join(lines)
 

@@ -5,12 +5,21 @@
 import pytest
 
 from tunesmith.cli.help import VERBS, overview, topic_json, topic_page, verb_page
+from tunesmith.cli.options import RUN_VERBS
 from tunesmith.config.index import load_index
 from tunesmith.core.errors import TunesmithError
 
 
 def test_the_overview_names_every_command() -> None:
     assert all(f"  {verb}" in overview() for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", RUN_VERBS)
+def test_keys_of_tuners_and_losses_are_listed_where_they_matter(verb: str) -> None:
+    page = verb_page(verb, load_index())
+    for key in ("lora_rank", "oft_rank", "pref_beta", "freeze_trainable_layers"):
+        assert (f"  {key} (" in page) == (verb in ("train", "check")), key
+    assert "  model_name_or_path (" in page
 
 
 def test_train_lists_its_keys_by_section_with_defaults() -> None:
