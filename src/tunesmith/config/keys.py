@@ -50,8 +50,11 @@ def chosen_words(entries: Iterable[Entry], index: Index) -> dict[str, str]:
 
 
 def is_selected(selected_by: Mapping[str, tuple[str, ...]], chosen: Mapping[str, str]) -> bool:
-    """Say whether a part is active: every selecting key holds one of the part's names (`*`: anything)."""
-    return all(key in chosen and ("*" in names or chosen[key].lower() in names) for key, names in selected_by.items())
+    """Say whether a part is active: every selecting key holds one of the part's names (`*`: any value)."""
+    return all(
+        key in chosen and (chosen[key].lower() in names or ("*" in names and chosen[key] != str(None)))
+        for key, names in selected_by.items()
+    )
 
 
 def is_neutral(value: Any, neutral: Iterable[Any]) -> bool:

@@ -326,7 +326,7 @@ def _workers_exist(flat: Flat) -> Finding | None:
 
 @_rule("adapter_name_or_path", "finetuning_type")
 def _adapters_need_a_tuner_of_theirs(flat: Flat) -> Finding | None:
-    if not flat["adapter_name_or_path"] or flat["finetuning_type"] not in ("full", "freeze"):
+    if not flat["adapter_name_or_path"] or flat["finetuning_type"] not in ("full", "freeze", "llamapro"):
         return None
     return _conflict(
         f"adapter_name_or_path needs a finetuning_type with adapters, such as lora, not {flat['finetuning_type']}.",

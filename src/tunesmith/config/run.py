@@ -16,10 +16,12 @@ from tunesmith.config.environment import escape
 from tunesmith.config.resolve import Command, KeyOrigin, Resolved
 from tunesmith.config.rules import Job
 from tunesmith.config.section import Section
+from tunesmith.config.sections.aids import AidsSection
 from tunesmith.config.sections.data import DataSection
 from tunesmith.config.sections.export import ExportSection
 from tunesmith.config.sections.generation import GenerationSection
 from tunesmith.config.sections.model import ModelSection
+from tunesmith.config.sections.quantization import QuantizationDetails, QuantizationSection
 from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.template import TemplateSection
 from tunesmith.config.sections.training import TrainingSection
@@ -30,9 +32,12 @@ SectionType = TypeVar("SectionType", bound=Section)
 GENERAL_SECTIONS: tuple[type[Section], ...] = (
     RunSection,
     ModelSection,
+    QuantizationSection,
+    QuantizationDetails,
     TemplateSection,
     DataSection,
     TrainingSection,
+    AidsSection,
     GenerationSection,
     ExportSection,
 )
@@ -45,9 +50,11 @@ class RunConfig:
     resolved: Resolved
     run: RunSection
     model: ModelSection
+    quantization: QuantizationSection
     template: TemplateSection
     data: DataSection
     training: TrainingSection
+    aids: AidsSection
     generation: GenerationSection
     export: ExportSection
 
@@ -58,9 +65,11 @@ class RunConfig:
             resolved=resolved,
             run=build_section(RunSection, resolved),
             model=build_section(ModelSection, resolved),
+            quantization=build_section(QuantizationSection, resolved),
             template=build_section(TemplateSection, resolved),
             data=build_section(DataSection, resolved),
             training=build_section(TrainingSection, resolved),
+            aids=build_section(AidsSection, resolved),
             generation=build_section(GenerationSection, resolved),
             export=build_section(ExportSection, resolved),
         )

@@ -28,6 +28,17 @@ def _one_start(flat: Flat) -> Finding | None:
     return _conflict(f"pissa_init and init_lora_weights: {start} are two starts of one adapter.", "Keep one of them.")
 
 
+@_rule("use_llama_pro", "finetuning_type")
+def _llama_pro_freezes(flat: Flat) -> Finding | None:
+    if not flat["use_llama_pro"] or flat["finetuning_type"] == "freeze":
+        return None
+    return _conflict(
+        f"use_llama_pro chooses the layers that freeze trains, and finetuning_type is {flat['finetuning_type']}.",
+        "Write finetuning_type: freeze; for LoRA name the added layers in lora_target, for example "
+        r"layers\.(8|17)\..*_proj.",
+    )
+
+
 @_rule("use_dora", "pissa_init", "init_lora_weights")
 def _dora_has_no_start(flat: Flat) -> Finding | None:
     start = "pissa" if flat["pissa_init"] else flat["init_lora_weights"]
@@ -36,4 +47,37 @@ def _dora_has_no_start(flat: Flat) -> Finding | None:
     return _conflict(
         f"use_dora rescales each adapter by itself, so the start that {start} takes from the weights does not cancel.",
         "Keep one of them.",
+    )
+
+
+@_rule("train_from_scratch", "finetuning_type", "quantization_bit")
+def _scratch_trains_all(flat: Flat) -> Finding | None:
+    tuner, is_quantised = flat["finetuning_type"], flat["quantization_bit"] is not None
+    if not flat["train_from_scratch"] or (tuner == "full" and not is_quantised):
+        return None
+    what = "on quantised weights" if is_quantised else f"of finetuning_type {tuner}"
+    return _conflict(
+        f"train_from_scratch draws all weights anew, and a result {what} would not hold them.",
+        "Write finetuning_type: full, without quantization_bit.",
+    )
+
+
+@_rule("upcast_layernorm", "pure_bf16")
+def _upcast_needs_mixed_precision(flat: Flat) -> Finding | None:
+    if not (flat["upcast_layernorm"] and flat["pure_bf16"]):
+        return None
+    return _conflict(
+        "upcast_layernorm holds norms in float32, and pure_bf16 computes all in bfloat16 without mixed precision.",
+        "Write bf16: true instead of pure_bf16, or leave upcast_layernorm out.",
+    )
+
+
+@_rule("use_unsloth_gc", "disable_gradient_checkpointing", "gradient_checkpointing")
+def _offload_needs_checkpointing(flat: Flat) -> Finding | None:
+    is_off = flat["disable_gradient_checkpointing"] or flat["gradient_checkpointing"] is False
+    if not (flat["use_unsloth_gc"] and is_off):
+        return None
+    return _conflict(
+        "use_unsloth_gc offloads what gradient checkpointing keeps, which is switched off.",
+        "Keep one of them; activation_offloading: true works without checkpointing.",
     )

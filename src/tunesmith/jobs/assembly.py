@@ -25,22 +25,30 @@ from tunesmith.core.types import LayoutKind
 from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.models.aids import TrainingAids, attach_aids
 from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
+from tunesmith.models.float8 import refuse_float8
+from tunesmith.models.fresh import fresh_model
 from tunesmith.models.head import check_head
 from tunesmith.models.load import ATTENTION, load_model
+from tunesmith.models.quantized_loading import chosen_quantization, write_base_record
+from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
+from tunesmith.training.callbacks.averages import AveragedWeights
 from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, StopWhenInterrupted, WeightGuard
 from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
+from tunesmith.training.callbacks.tuner_steps import TunerSteps
 from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
+from tunesmith.training.optimizers.named import named_optimizer, tell_remarks
 from tunesmith.training.parts import TrainerParts
 from tunesmith.training.precision import choose_dtype
 from tunesmith.training.record import RunRecord
@@ -70,6 +78,7 @@ class BuiltModel:
     layout: LayoutKind
     choices: Mapping[str, Any]
     coverage: Mapping[str, Any]
+    quantization: Quantization | None
 
 
 def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, Any] | None) -> BuiltModel:
@@ -78,7 +87,12 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    base = load_model(parts.folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], device=device)
+    quantization = chosen_quantization(config, dtype)
+    attention = ATTENTION[config.model.flash_attn]
+    if config.aids.train_from_scratch and config.run.do_train:
+        base = fresh_model(parts.folder, seed=config.run.seed, dtype=dtype, attention=attention, device=device)
+    else:
+        base = load_model(parts.folder, dtype=dtype, attention=attention, device=device, quantization=quantization)
     check_head(base)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
@@ -96,7 +110,19 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     }
     if config.run.do_train and build_objective(config).needs_reference:
         choices["reference"] = tuner.base_source
-    return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
+    if quantization is not None:
+        choices["quantization"] = quantization.words()
+    aids = attach_aids(model, config.aids, device=device) if config.run.do_train else TrainingAids()
+    report_json = report.to_json()
+    return BuiltModel(
+        model=model,
+        tuner=tuner,
+        layout=layout,
+        choices=choices,
+        coverage=report_json,
+        quantization=quantization,
+        aids=aids,
+    )
 
 
 def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> LayoutKind:
@@ -157,30 +183,36 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
             checkpoints=Checkpoints(folder=folder, record=record, keep=training.save_total_limit),
-            write_side_files=partial(write_side_files, parts),
+            write_side_files=partial(write_side_files, parts, quantization=built.quantization),
             compute_accuracy=training.compute_accuracy,
             reported_tokens=reported_tokens(training.include_num_input_tokens_seen),
             stream=streamed_batches(parts, plan_rules(config, args, built.layout), args),
             reports_each_set=reports_each_set(config),
             optimizer=build_optimizer(config),
             trains=config.run.do_train,
+            aids=built.aids,
         ),
         args,
     )
 
 
 def build_optimizer(config: RunConfig) -> OptimizerPart | None:
-    """Give the optimizer that a key of its own chooses; None where `optim` names it."""
+    """Give the optimizer that a key of its own chooses, or one of ours that `optim` names; None for the others."""
     key = chosen_optimizer(config.flat)
+    named = named_optimizer(config.training, finetuning_type=config.run.finetuning_type)
     if key is None:
-        return None
+        return named
     kind = optimizers.get(key)
     return kind(config.part(kind.Switch), config.part(kind.Params))
 
 
 def look_at_optimizer(config: RunConfig) -> None:
-    """Refuse keys that choose two optimizers, or one that does not fit."""
-    chosen_optimizer(config.flat)
+    """Refuse keys that choose two optimizers, or one that does not fit or cannot be used here."""
+    build_optimizer(config)
+    if config.aids.fp8:
+        device, tuner = training_device(config.run), config.run.finetuning_type
+        refuse_float8(device, backend=config.aids.fp8_backend, finetuning_type=tuner)
+    tell_remarks(config.training, training_device(config.run))
 
 
 def build_objective(config: RunConfig) -> Objective:
@@ -210,12 +242,13 @@ def streamed_batches(parts: Parts, rules: PlanRules, args: TrainingArguments) ->
 def add_callbacks(trainer: TunesmithTrainer, config: RunConfig, *, flag: InterruptFlag) -> None:
     """Add what accompanies training: clock, guard, log, progress, early stopping, interruption."""
     training, folder = config.training, Path(trainer.args.output_dir or "")
-    callbacks: list[TrainerCallback] = [RunClock(trainer), LogEnds(), WeightGuard(trainer), LogFile(trainer, folder)]
+    flow = [RunClock(trainer), LogEnds(), TunerSteps(trainer), WeightGuard(trainer)]
+    callbacks: list[TrainerCallback] = [*flow, LogFile(trainer, folder)]
     if not training.disable_tqdm:
         callbacks.append(ProgressLine(trainer))
     if training.early_stopping_steps is not None:
         callbacks.append(EarlyStopping(trainer, patience=training.early_stopping_steps))
-    for callback in [*callbacks, StopWhenInterrupted(flag)]:
+    for callback in [*callbacks, StopWhenInterrupted(flag), AveragedWeights(trainer)]:
         trainer.add_callback(callback)
 
 
@@ -245,8 +278,10 @@ def refuse_unknown_metric(config: RunConfig, evaluation_sets: Iterable[str]) -> 
         )
 
 
-def write_side_files(parts: Parts, folder: Path) -> None:
-    """Put tokenizer and template beside trained weights, so that they are served as they were trained."""
+def write_side_files(parts: Parts, folder: Path, *, quantization: Quantization | None = None) -> None:
+    """Put tokenizer, template and how the base was quantised beside trained weights: they are served as trained."""
+    if quantization is not None:
+        write_base_record(quantization, folder)
     for path in tokenizer_files(parts):
         shutil.copyfile(path, folder / path.name)
     if parts.template is not None:

@@ -8,12 +8,12 @@ adapter compute; a failure leaves nothing that looks finished.
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,9 +24,10 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.files import remove_partials, write_folder_atomic, write_text_atomic
 from tunesmith.core.progress import say
 from tunesmith.jobs.assembly import write_side_files
-from tunesmith.models.adapter_files import read_adapter_config
-from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.export_base import ExportSource, load_export_base
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.quantized_loading import trained_quantization
+from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.models.verify import (
@@ -61,16 +62,23 @@ class Sources:
     template: ChatTemplate | None
     dtype: torch.dtype
     tuner: Tuner
+    quantization: Quantization | None
+    wants_original: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The merged float32 model, the logits that base and adapter gave, and how far the merge moved them."""
+    """The merged float32 model, the logits that base and adapter gave, and how far the merge moved them.
+
+    `facts` tell of a base that was quantised for training.
+    """
 
     model: PreTrainedModel
     probes: list[Tensor]
     reference: list[Tensor]
     max_abs_diff: float
+    is_dequantised: bool
+    facts: Mapping[str, Any]
 
 
 def run(config: RunConfig) -> dict[str, Any]:
@@ -130,7 +138,7 @@ def _find_sources(config: RunConfig) -> Sources:
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params))
     for adapter in adapters:
-        read_adapter_config(adapter, tuner.config_type if isinstance(tuner, AdapterTuner) else LoraConfig)
+        tuner.saved_keys(adapter)
     tokenizer_folder = _last_with("tokenizer_config.json", folder, adapters)
     template_folder = _last_with(TEMPLATE_FILE, tokenizer_folder, adapters)
     tokenizer = load_tokenizer(tokenizer_folder)
@@ -145,6 +153,8 @@ def _find_sources(config: RunConfig) -> Sources:
         template=template,
         dtype=inference_dtype(model.infer_dtype, load_model_config(folder)),
         tuner=tuner,
+        quantization=trained_quantization(config),
+        wants_original=config.quantization.adapter_base == "original",
     )
 
 
@@ -156,10 +166,11 @@ def _last_with(name: str, folder: Path, adapters: tuple[Path, ...]) -> Path:
 def _merge(sources: Sources, device: torch.device) -> Merged:
     """Merge the adapters in order, each compared before and after."""
     say(f"Loading {sources.folder} in float32 …")
-    model = load_model(sources.folder, dtype=torch.float32, device=device)
+    probes = probe_ids(sources.tokenizer)
+    base = load_export_base(_export_source(sources, device), sources.tuner, probes)
+    model, difference = base.model, 0.0
     refuse_non_finite(model.state_dict().items())
-    dtype, probes = comparison_dtype(model), probe_ids(sources.tokenizer)
-    difference = 0.0
+    dtype = comparison_dtype(model)
     reference: list[Tensor] = []
     for adapter in sources.adapters:
         say(f"Merging {adapter} …")
@@ -170,7 +181,27 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
         check_merge(moved, dtype=dtype)
         difference = max(difference, moved)
     reference = [logits.float() for logits in reference] or probe_logits(model, probes, dtype=torch.float32)
-    return Merged(model=model, probes=probes, reference=reference, max_abs_diff=difference)
+    if base.trained is not None and base.is_dequantised:
+        check_merge(largest_difference(base.trained, reference), dtype=torch.float32)
+        reference = base.trained
+    return Merged(
+        model=model,
+        probes=probes,
+        reference=reference,
+        max_abs_diff=difference,
+        is_dequantised=base.is_dequantised,
+        facts=base.compare(probe_logits(model, probes, dtype=torch.float32)),
+    )
+
+
+def _export_source(sources: Sources, device: torch.device) -> ExportSource:
+    return ExportSource(
+        folder=sources.folder,
+        adapters=sources.adapters,
+        quantization=sources.quantization,
+        wants_original=sources.wants_original,
+        device=device,
+    )
 
 
 def _refuse_short_disk(target: Path, model: PreTrainedModel, dtype: torch.dtype) -> None:
@@ -214,8 +245,9 @@ def _verify(folder: Path, sources: Sources, merged: Merged) -> dict[str, Any]:
     load_tokenizer(folder)
     found = probe_logits(saved, merged.probes, dtype=torch.float32)
     comparison = compare_logits(merged.reference, found, gaps)
-    check_saved(comparison)
+    check_saved(comparison, is_dequantised=merged.is_dequantised)
     return {
+        **merged.facts,
         "dtype": str(sources.dtype).removeprefix("torch."),
         "merge_max_abs_diff": merged.max_abs_diff,
         "merge_top1_agreement": comparison.top1_agreement,

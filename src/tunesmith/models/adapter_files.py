@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model_state_dict
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,35 +43,28 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 def write_adapter(tensors: Mapping[str, Tensor], config: PeftConfig, folder: Path) -> None:
     """Write the tensors and the configuration of an adapter, and check what was written."""
+    write_folder(tensors, _to_json(config), folder)
+
+
+def write_folder(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], folder: Path) -> None:
+    """Write tensors and settings as an adapter folder, and check what was written."""
     refuse_non_finite(tensors.items())
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if len({tensor.data_ptr() for tensor in stored.values()}) < len(stored):  # of a tied head: stored under both names
+        stored = {name: tensor.clone() for name, tensor in stored.items()}
     save_file(stored, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     refuse_damaged(
         read_headers(folder / WEIGHTS_FILE), {name: header_of(tensor) for name, tensor in stored.items()}, folder
     )
-    text = json.dumps(_to_json(config), indent=2, sort_keys=True)
+    text = json.dumps(settings, indent=2, sort_keys=True)
     (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_adapter_config(folder: Path, expected: type[PeftConfig] = LoraConfig) -> Any:
     """Read the configuration of an adapter folder, or refuse what cannot be used faithfully."""
     path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise _no_adapter(folder)
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        kind = settings["peft_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _unsupported(path, f"it is no adapter configuration ({error})") from error
-    wanted = PeftType(expected().peft_type).value
-    if kind != wanted:
-        raise refusal(
-            "tuner.adapter_unsupported",
-            f"{path} is of type {kind}, but finetuning_type {wanted.lower()} loads adapters of type {wanted}.",
-            "Write the finetuning_type that the adapter was trained with, or merge it where it was made.",
-            key="finetuning_type",
-            file=str(path),
-        )
+    wanted = next(kind.value for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items() if config is expected)
+    settings = read_settings(folder, wanted=wanted, finetuning_type=wanted.lower())
     known = {field.name for field in dataclasses.fields(expected)}
     strange = sorted(key for key, value in settings.items() if key not in known and value)
     changing = sorted(key for key in _UNSUPPORTED_KEYS if settings.get(key))
@@ -82,6 +76,27 @@ def read_adapter_config(folder: Path, expected: type[PeftConfig] = LoraConfig) -
     settings = {key: value for key, value in settings.items() if key in taken}
     # The stored weights overwrite the start; "True" keeps PEFT from computing another one.
     return expected(**{**settings, **({"init_lora_weights": True} if expected is LoraConfig else {})})
+
+
+def read_settings(folder: Path, *, wanted: str, finetuning_type: str) -> dict[str, Any]:
+    """Read an adapter's configuration as it stands, or refuse one of another type than `wanted`."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise _no_adapter(folder)
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kind = settings["peft_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unsupported(path, f"it is no adapter configuration ({error})") from error
+    if kind != wanted:
+        raise refusal(
+            "tuner.adapter_unsupported",
+            f"{path} is of type {kind}, but finetuning_type {finetuning_type} loads adapters of type {wanted}.",
+            "Write the finetuning_type that the adapter was trained with, or merge it where it was made.",
+            key="finetuning_type",
+            file=str(path),
+        )
+    return settings
 
 
 def read_adapter_weights(folder: Path) -> dict[str, Tensor]:

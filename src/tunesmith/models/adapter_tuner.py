@@ -7,31 +7,29 @@ A tuner of this kind says which configuration of PEFT it uses and attaches a fre
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, PeftType, TaskType, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from tunesmith.config.section import Section
+from tunesmith.core.errors import refusal
 from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_config, save_adapter
+from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.merge import merge_adapter
-from tunesmith.models.tuners.base import Tuner, set_trained_dtype
+from tunesmith.models.targets import resolve_targets
+from tunesmith.models.tuners.base import set_trained_dtype
 
 
-class AdapterTuner(Tuner):
+class AdapterTuner(AddedTuner):
     """Trains what PEFT adds to a model; the base model stays as it is."""
 
     config_type: ClassVar[type[PeftConfig]]
     # Our keys → the names under which PEFT's configuration stores their values.
     saved_as: ClassVar[Mapping[str, str]] = {}
-
-    def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
-        super().__init__(params, seed=seed, pure_bf16=pure_bf16)
-        self._is_continued = False
 
     def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
         """Put a saved adapter on its base model."""
@@ -54,38 +52,25 @@ class AdapterTuner(Tuner):
         save_adapter(model, folder)
 
     def merge(self, model: nn.Module) -> PreTrainedModel:
-        """Fold the adapter into the base weights in float32."""
+        """Fold the adapter into the base weights in float32, or refuse where the method has no such weights."""
+        if self.merge_refused is not None:
+            raise self.refuse_merge()
         return merge_adapter(model)
 
-    def prepare(self, model: PreTrainedModel, adapters: Sequence[Path], *, is_trainable: bool) -> nn.Module:
-        """Merge adapters in order; in training the last is continued, or a fresh one follows them all."""
-        continues = is_trainable and bool(adapters) and not self.merges_all()
-        for folder in adapters[:-1] if continues else adapters:
-            model = self.merge(self.load(model, folder, is_trainable=False))
-        if continues:
-            return self.load(model, adapters[-1], is_trainable=True)
-        return self.attach(model) if is_trainable else model
-
-    @property
-    def base_source(self) -> str:
-        """Say in words what `base_view` shows."""
-        return "a frozen copy of the adapter as it was loaded" if self._is_continued else "the adapter switched off"
-
-    def remember_base(self, model: nn.Module) -> None:
-        """Keep the values of a continued adapter; a fresh one need only be switched off."""
-        if self._is_continued:
-            super().remember_base(model)
-
     @contextlib.contextmanager
-    def base_view(self, model: nn.Module) -> Iterator[None]:
-        """Show the model as it was before this run: without a fresh adapter, with a continued one as it was loaded."""
+    def switched_off(self, model: nn.Module) -> Iterator[None]:
+        """Let the model compute without the adapter."""
         assert isinstance(model, PeftModel)
-        with super().base_view(model) if self._is_continued else model.disable_adapter():
+        with model.disable_adapter():
             yield
 
-    def merges_all(self) -> bool:
-        """Say whether a fresh adapter follows the loaded ones, instead of the last being continued."""
-        return False
+    def saved_keys(self, folder: Path) -> Mapping[str, Any]:
+        """Give the values of our keys that a saved adapter holds; targets only where they are names."""
+        saved = read_adapter_config(folder, self.config_type)
+        values = {key: getattr(saved, name) for key, name in self.saved_as.items()}
+        return {
+            key: _names(value) if self.saved_as[key] == "target_modules" else value for key, value in values.items()
+        }
 
     def wrap_fresh(
         self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
@@ -100,9 +85,45 @@ class AdapterTuner(Tuner):
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
             torch.manual_seed(self.seed)
-            wrapped = get_peft_model(model, config, adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16)
+            try:
+                wrapped = get_peft_model(model, config, adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16)
+            except ValueError as error:
+                raise _unfit(config, error) from error
             assert isinstance(wrapped, PeftModel)
             if finish is not None:
                 finish(wrapped)
         set_trained_dtype(wrapped, pure_bf16=self.pure_bf16)
         return wrapped
+
+
+def _unfit(config: PeftConfig, error: ValueError) -> Exception:
+    return refusal(
+        "tuner.shape_unfit",
+        f"PEFT cannot put an adapter of type {PeftType(config.peft_type).value} on this model: "
+        f"{' '.join(str(error).split())[:300]}",
+        "Choose other sizes, or fewer modules to adapt.",
+        key="finetuning_type",
+    )
+
+
+def _names(targets: Any) -> tuple[str, ...] | None:
+    return tuple(sorted(targets)) if isinstance(targets, list | set | tuple) else None
+
+
+class LayerTuner(AdapterTuner):
+    """A tuner over PEFT on linear layers, all of whose keys are settings of PEFT's under other names (`saved_as`)."""
+
+    # Settings of PEFT's that no key changes.
+    fixed: ClassVar[Mapping[str, Any]] = {}
+
+    def attach(self, model: PreTrainedModel) -> nn.Module:
+        """Add a fresh adapter, which starts as the identity."""
+        return self.wrap_fresh(model, self.configure(model))
+
+    def configure(self, model: PreTrainedModel) -> PeftConfig:
+        """Say in PEFT's words what the keys ask for on this model."""
+        values = self.params.model_dump()
+        settings = {self.saved_as[key]: value for key, value in values.items()}
+        key = next(key for key, name in self.saved_as.items() if name == "target_modules")
+        settings["target_modules"] = resolve_targets(model, values[key], key=key, adaptable=(nn.Linear,))
+        return self.config_type(task_type=TaskType.CAUSAL_LM, **self.fixed, **settings)

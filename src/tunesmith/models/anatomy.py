@@ -37,6 +37,12 @@ def num_layers(model: nn.Module) -> int:
     return int(config.num_hidden_layers)
 
 
+def hidden_size(model: nn.Module) -> int:
+    """Give the width of the hidden states."""
+    config: Any = base_model(model).config.get_text_config()
+    return int(config.hidden_size)
+
+
 def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     """Give the name and the list of the decoder layers."""
     count = num_layers(model)

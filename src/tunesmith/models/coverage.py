@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from peft.tuners.lora.layer import ParamWrapper
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+
+from tunesmith.models.stored_size import num_bytes, num_values
 
 State = Literal["trained", "adapted", "frozen"]
 STATES: tuple[State, ...] = ("trained", "adapted", "frozen")
@@ -80,12 +84,12 @@ def coverage(model: nn.Module) -> CoverageReport:
     tensors: Counter[tuple[str, State]] = Counter()
     parameters: Counter[tuple[str, State]] = Counter()
     sizes: Counter[tuple[str, State]] = Counter()
-    trained_modules = {_module_of(name) for name, weight in model.named_parameters() if weight.requires_grad}
+    adapted = _adapted_weights(model)
     for name, weight in model.named_parameters():
-        key = (re.sub(r"\.\d+(?=\.|$)", ".*", _WRAPPERS.sub("", name)), _state(name, weight, trained_modules))
+        key = (re.sub(r"\.\d+(?=\.|$)", ".*", _WRAPPERS.sub("", name)), _state(weight, adapted))
         tensors[key] += 1
-        parameters[key] += weight.numel()
-        sizes[key] += weight.numel() * weight.element_size()
+        parameters[key] += num_values(weight)
+        sizes[key] += num_bytes(weight)
     return CoverageReport(
         rows=tuple(
             CoverageRow(name=key[0], state=key[1], tensors=tensors[key], parameters=parameters[key], bytes=sizes[key])
@@ -94,15 +98,28 @@ def coverage(model: nn.Module) -> CoverageReport:
     )
 
 
-def _module_of(name: str) -> str:
-    """Name the module that an adapter weight belongs to."""
-    return re.split(r"\.(?:base_layer|(?:lora|oft|hada|lokr)_[a-zA-Z0-9_]+)\b", name)[0]
+def _adapted_weights(model: nn.Module) -> set[int]:
+    """Find the weights on whose layer, or on which themselves (fused experts), an adapter is trained."""
+    found: set[int] = set()
+    for layer in model.modules():
+        if not isinstance(layer, BaseTunerLayer) or not _trains(layer):
+            continue
+        base = layer.get_base_layer()
+        weights = [layer.get_param()] if isinstance(layer, ParamWrapper) else list(base.parameters())
+        found |= {id(weight) for weight in weights if not weight.requires_grad}
+    return found
 
 
-def _state(name: str, weight: nn.Parameter, trained_modules: set[str]) -> State:
+def _trains(layer: BaseTunerLayer) -> bool:
+    """Say whether anything in the wrapper itself is trained; wrappers of one module's weights are nested."""
+    inner = {id(parameter) for parameter in layer.base_layer.parameters()}
+    return any(parameter.requires_grad and id(parameter) not in inner for parameter in layer.parameters())
+
+
+def _state(weight: nn.Parameter, adapted: set[int]) -> State:
     if weight.requires_grad:
         return "trained"
-    return "adapted" if ".base_layer." in name and _module_of(name) in trained_modules else "frozen"
+    return "adapted" if id(weight) in adapted else "frozen"
 
 
 def _megabytes(size: int) -> str:

@@ -141,6 +141,8 @@ class TunesmithTrainer(HookedTrainer):
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
+        loss = loss + self.parts.tuner.penalty(self.accelerator.unwrap_model(model)) / len(self._step.batches)
+        loss = loss + self.parts.aids.extra_loss(batch, self._step.batches)
         return (loss, {}) if return_outputs else loss
 
     def _begin_step(self, first: Batch) -> None:
@@ -163,6 +165,7 @@ class TunesmithTrainer(HookedTrainer):
         """Enter mixed precision where the arguments ask for it."""
         stack = ExitStack()
         stack.enter_context(self.accelerator.autocast())
+        stack.enter_context(self.parts.aids.around_loss())
         return stack
 
     def check_step(self, grad_norm: float | None) -> None:
@@ -275,6 +278,8 @@ class TunesmithTrainer(HookedTrainer):
             logs["total_tokens"] = totals.tokens
             logs["supervised_tokens"] = totals.supervised_tokens
             self._report_tokens(logs, totals)
+            if self.parts.optimizer is not None and self.parts.optimizer.steps_in_backward:
+                logs.pop("grad_norm", None)  # the gradients are gone before a norm is taken
         super().log(logs)
 
     def _report_tokens(self, logs: dict[str, float], totals: Totals) -> None:
@@ -332,6 +337,7 @@ class TunesmithTrainer(HookedTrainer):
         assert self.optimizer is not None and self.lr_scheduler is not None
         save_tree(self.optimizer.state_dict(), folder, "optimizer")
         save_tree(self.lr_scheduler.state_dict(), folder, "scheduler")
+        save_tree(self.parts.tuner.running_state(self.accelerator.unwrap_model(self.module)), folder, "tuner")
         if self.accelerator.scaler is not None:
             save_tree(self.accelerator.scaler.state_dict(), folder, "scaler")
         for rank, state in enumerate(random_states):
@@ -361,6 +367,9 @@ class TunesmithTrainer(HookedTrainer):
         assert self.optimizer is not None and self.lr_scheduler is not None
         self.optimizer.load_state_dict(load_tree(checkpoint, "optimizer"))
         self.lr_scheduler.load_state_dict(load_tree(checkpoint, "scheduler"))
+        if has_tree(checkpoint, "tuner"):  # absent in checkpoints of earlier versions
+            model = self.accelerator.unwrap_model(self.module)
+            self.parts.tuner.restore_running(model, load_tree(checkpoint, "tuner"))
         if self.accelerator.scaler is not None and has_tree(checkpoint, "scaler"):
             self.accelerator.scaler.load_state_dict(load_tree(checkpoint, "scaler"))
 

@@ -24,6 +24,7 @@ from tunesmith.models.tuners.full import FullParams, FullTuner
 from tunesmith.objectives.base import objectives
 from tunesmith.training.arguments import build_arguments
 from tunesmith.training.callbacks.flow import RunClock, WeightGuard
+from tunesmith.training.callbacks.tuner_steps import TunerSteps
 from tunesmith.training.checkpoints import Checkpoints
 from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.parts import TrainerParts
@@ -92,7 +93,7 @@ class TinyRun:
             shuffle=self.shuffle,
         )
         trainer = TunesmithTrainer(self._parts(plan, training), args)
-        for callback in (RunClock(trainer), WeightGuard(trainer), *self.callbacks):
+        for callback in (RunClock(trainer), TunerSteps(trainer), WeightGuard(trainer), *self.callbacks):
             trainer.add_callback(callback)
         return trainer
 

@@ -15,7 +15,9 @@ Optimizer = Literal[
     "paged_lion_8bit", "paged_lion_32bit", "ademamix", "ademamix_8bit", "paged_ademamix_8bit", "paged_ademamix_32bit",
     "rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit",
     "schedule_free_adamw", "schedule_free_radam", "schedule_free_sgd",
-    "adamw_anyprecision", "lomo", "adalomo", "grokadamw", "stable_adamw",
+    "adamw_anyprecision", "lomo", "adalomo", "grokadamw", "stable_adamw", "adamw_torch_xla", "adamw_torch_npu_fused",
+    "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "galore_adamw_layerwise", "galore_adamw_8bit_layerwise",
+    "galore_adafactor_layerwise", "apollo_adamw", "apollo_adamw_layerwise",
 ]  # fmt: skip
 Scheduler = Literal[
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
@@ -42,6 +44,9 @@ class TrainingSection(Section):
     warmup_steps: float = Field(0, ge=0, description="Steps of linear warm-up; below 1: a share of all steps.")
     optim: Optimizer = Field("adamw_torch_fused", description="Optimizer.")
     optim_args: str | None = Field(None, description="Further settings of the optimizer, as a=1,b=2.")
+    optim_target_modules: tuple[str, ...] | None = Field(
+        None, description="Linear layers that galore_adamw and apollo_adamw project, by name, or all-linear."
+    )
     weight_decay: float = Field(0.0, ge=0, description="Weight decay.")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="First Adam coefficient.")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="Second Adam coefficient.")

@@ -7,9 +7,9 @@ PEFT does the work underneath where it has the method. A tuner never sees data, 
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,12 @@ class Tuner(ABC):
     """One way to train a model. Subclass, set `Params`, register with `@tuners.register("name")`."""
 
     Params: ClassVar[type[Section]]
+    # Whether the model computes the same right after `attach` as before.
+    starts_as_identity: ClassVar[bool] = True
+    # Why the result cannot become a plain model ("because …"); None where `merge` works.
+    merge_refused: ClassVar[str | None] = None
+    # Whether it trains beside weights that are quantised, and leaves those as they are.
+    takes_quantised: ClassVar[bool] = False
 
     def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
         """`seed` fixes the start of new weights; `pure_bf16` keeps trained weights in the model's own dtype."""
@@ -57,6 +63,26 @@ class Tuner(ABC):
         assert not adapters, "configuration rules refuse adapters for this tuner"
         return self.attach(model) if is_trainable else model
 
+    def saved_keys(self, folder: Path) -> Mapping[str, Any]:
+        """Give the values of our keys that a saved adapter holds, or refuse one that cannot be used."""
+        raise AssertionError("configuration rules refuse adapters for this tuner")
+
+    def penalty(self, model: nn.Module) -> Tensor | float:
+        """Give what is added to the loss of every optimizer step; most tuners add nothing."""
+        return 0.0
+
+    def after_step(self, model: nn.Module, *, step: int, num_steps: int) -> None:
+        """Do what follows every optimizer step (counted from 1), while its gradients are still there."""
+        return
+
+    def running_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Give what `after_step` has gathered and a checkpoint must hold besides the weights."""
+        return {}
+
+    def restore_running(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Take back what `running_state` gave."""
+        assert not state, "this tuner keeps no state of its own"
+
     @property
     def base_source(self) -> str:
         """Say in words what `base_view` shows, for the record of the run."""
@@ -70,7 +96,7 @@ class Tuner(ABC):
     def base_view(self, model: nn.Module) -> Iterator[None]:
         """Let the model behave as it did at `remember_base` (no backward pass inside)."""
         assert self._base_values, "remember_base was not called before training"
-        parameters = dict(trained_parameters(model))
+        parameters = dict(model.named_parameters())  # an optimizer may have frozen some of them for a while
         trained = {name: parameters[name].data for name in self._base_values}
         _point_at(parameters, self._base_values)
         try:

@@ -36,6 +36,9 @@ class FreezeParams(Section):
     freeze_extra_modules: tuple[str, ...] | None = Field(
         None, description="Modules outside the layers to train as well, such as embed_tokens, norm or lm_head."
     )
+    use_llama_pro: bool = Field(
+        False, description="Train the layers that an expansion put in evenly; freeze_trainable_layers says how many."
+    )
 
 
 @tuners.register("freeze")
@@ -72,7 +75,7 @@ def trained_names(model: nn.Module, params: FreezeParams) -> list[str]:
     _refuse_unknown("freeze_extra_modules", params.freeze_extra_modules or (), outside)
     starts = [
         f"{prefix}.{index}." if module == "all" else f"{prefix}.{index}.{module}."
-        for index in _layer_indices(len(layers), params.freeze_trainable_layers)
+        for index in _layer_indices(len(layers), params)
         for module in params.freeze_trainable_modules
     ]
     extra = set(params.freeze_extra_modules or ())
@@ -83,7 +86,10 @@ def trained_names(model: nn.Module, params: FreezeParams) -> list[str]:
     ]
 
 
-def _layer_indices(num_layers: int, wanted: int) -> range:
+def _layer_indices(num_layers: int, params: FreezeParams) -> range:
+    wanted = params.freeze_trainable_layers
+    if params.use_llama_pro:
+        return _expanded_layers(num_layers, wanted)
     if abs(wanted) > num_layers:
         emit_warning(
             warning(
@@ -95,6 +101,21 @@ def _layer_indices(num_layers: int, wanted: int) -> range:
         )
     count = min(abs(wanted), num_layers)
     return range(num_layers - count, num_layers) if wanted > 0 else range(count)
+
+
+def _expanded_layers(num_layers: int, wanted: int) -> range:
+    """Give the last layer of each of `wanted` equal groups: there LLaMA-Pro's expansion puts the new ones."""
+    if wanted < 1 or num_layers % wanted:
+        raise refusal(
+            "tuner.blocks_uneven",
+            f"use_llama_pro: the model's {num_layers} layers cannot be cut into {wanted} equal groups, each of which "
+            "ends with an added layer.",
+            "Write the number of layers that were added into freeze_trainable_layers, or let finetuning_type: llamapro "
+            "add them.",
+            key="freeze_trainable_layers",
+        )
+    stride = num_layers // wanted
+    return range(stride - 1, num_layers, stride)
 
 
 def _refuse_unknown(key: str, wanted: Sequence[str], known: Sequence[str]) -> None:

@@ -5,14 +5,11 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from peft import LoHaConfig, PeftConfig, TaskType
+from peft import LoHaConfig, PeftConfig
 from pydantic import Field
-from torch import nn
-from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
-from tunesmith.models.adapter_tuner import AdapterTuner
-from tunesmith.models.targets import resolve_targets
+from tunesmith.models.adapter_tuner import LayerTuner
 from tunesmith.models.tuners.base import tuners
 
 
@@ -30,7 +27,7 @@ class LoHaParams(Section):
 
 
 @tuners.register("loha")
-class LoHaTuner(AdapterTuner):
+class LoHaTuner(LayerTuner):
     """Trains LoHa's matrices; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = LoHaParams
@@ -40,15 +37,3 @@ class LoHaTuner(AdapterTuner):
         "loha_alpha": "alpha",
         "loha_target": "target_modules",
     }
-
-    def attach(self, model: PreTrainedModel) -> nn.Module:
-        """Add a fresh adapter, which starts as the identity."""
-        assert isinstance(self.params, LoHaParams)
-        targets = resolve_targets(model, self.params.loha_target, key="loha_target", adaptable=(nn.Linear,))
-        config = LoHaConfig(
-            task_type=TaskType.CAUSAL_LM,
-            r=self.params.loha_rank,
-            alpha=self.params.loha_alpha,
-            target_modules=targets,
-        )
-        return self.wrap_fresh(model, config)

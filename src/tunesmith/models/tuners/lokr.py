@@ -5,14 +5,11 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from peft import LoKrConfig, PeftConfig, TaskType
+from peft import LoKrConfig, PeftConfig
 from pydantic import Field
-from torch import nn
-from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
-from tunesmith.models.adapter_tuner import AdapterTuner
-from tunesmith.models.targets import resolve_targets
+from tunesmith.models.adapter_tuner import LayerTuner
 from tunesmith.models.tuners.base import tuners
 
 
@@ -30,7 +27,7 @@ class LoKrParams(Section):
 
 
 @tuners.register("lokr")
-class LoKrTuner(AdapterTuner):
+class LoKrTuner(LayerTuner):
     """Trains LoKr's matrices; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = LoKrParams
@@ -40,15 +37,3 @@ class LoKrTuner(AdapterTuner):
         "lokr_alpha": "alpha",
         "lokr_target": "target_modules",
     }
-
-    def attach(self, model: PreTrainedModel) -> nn.Module:
-        """Add a fresh adapter, which starts as the identity."""
-        assert isinstance(self.params, LoKrParams)
-        targets = resolve_targets(model, self.params.lokr_target, key="lokr_target", adaptable=(nn.Linear,))
-        config = LoKrConfig(
-            task_type=TaskType.CAUSAL_LM,
-            r=self.params.lokr_rank,
-            alpha=self.params.lokr_alpha,
-            target_modules=targets,
-        )
-        return self.wrap_fresh(model, config)

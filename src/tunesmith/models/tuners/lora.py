@@ -7,7 +7,7 @@ The keys mean what they mean in LLaMA-Factory; a target that matches nothing is 
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -19,9 +19,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
-from tunesmith.core.errors import refusal, warning
+from tunesmith.core.errors import Problem, refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
+from tunesmith.models.adapter_files import read_adapter_config
 from tunesmith.models.adapter_tuner import AdapterTuner
 from tunesmith.models.lora_start import (
     StartRule,
@@ -52,6 +53,9 @@ class LoraParams(Section):
     additional_target: tuple[str, ...] | None = Field(
         None, description="Modules outside LoRA to train and save whole, such as embed_tokens or lm_head."
     )
+    target_parameters: tuple[str, ...] | None = Field(
+        None, description="Fused expert weights to adapt too, such as mlp.experts.down_proj; experts: all of them."
+    )
     rank_pattern: dict[str, int] | None = Field(
         None, description="Ranks of some modules by name or expression, such as {down_proj: 32}."
     )
@@ -78,6 +82,13 @@ class LoraTuner(AdapterTuner):
 
     Params: ClassVar[type[Section]] = LoraParams
     config_type: ClassVar[type[PeftConfig]] = LoraConfig
+    saved_as: ClassVar[Mapping[str, str]] = {
+        "lora_rank": "r",
+        "lora_alpha": "lora_alpha",
+        "lora_target": "target_modules",
+        "use_rslora": "use_rslora",
+        "use_dora": "use_dora",
+    }
 
     def attach(self, model: PreTrainedModel) -> nn.Module:
         """Add a fresh adapter, which starts as the identity."""
@@ -89,6 +100,7 @@ class LoraTuner(AdapterTuner):
             lora_alpha=2 * params.lora_rank if params.lora_alpha is None else params.lora_alpha,
             lora_dropout=params.lora_dropout,
             target_modules=resolve_targets(model, params.lora_target, key="lora_target"),
+            target_parameters=_expert_weights(model, params),
             modules_to_save=_whole_modules(model, params.additional_target),
             rank_pattern=params.rank_pattern or {},
             alpha_pattern=_alphas(params),
@@ -96,7 +108,6 @@ class LoraTuner(AdapterTuner):
             use_rslora=params.use_rslora,
             use_dora=params.use_dora,
         )
-        _warn_frozen_experts(model, params)
         rule = _start_rule(params)
         wrapped = self.wrap_fresh(model, config, finish=partial(add_start, config=config, rule=rule) if rule else None)
         _refuse_idle_patterns(wrapped, params)
@@ -117,6 +128,19 @@ class LoraTuner(AdapterTuner):
             save_with_start(model, folder)
         else:
             super().save(model, folder)
+
+    def saved_keys(self, folder: Path) -> Mapping[str, Any]:
+        """Give the values of our keys that a saved adapter holds."""
+        saved = read_adapter_config(folder, self.config_type)
+        return {
+            **super().saved_keys(folder),
+            "additional_target": tuple(sorted(saved.modules_to_save)) if saved.modules_to_save else None,
+            "target_parameters": tuple(sorted(saved.target_parameters)) if saved.target_parameters else None,
+            "rank_pattern": dict(saved.rank_pattern or {}) or None,
+            "alpha_pattern": dict(saved.alpha_pattern or {}) or None,
+            "init_lora_weights": "default",
+            "pissa_init": False,
+        }
 
     def merges_all(self) -> bool:
         """Say whether a fresh adapter follows the loaded ones."""
@@ -165,23 +189,59 @@ def _refuse_idle_patterns(model: nn.Module, params: LoraParams) -> None:
                 )
 
 
-def _warn_frozen_experts(model: nn.Module, params: LoraParams) -> None:
-    """Say that fused experts (one 3-D weight for all) stay as they are: no linear layer holds them."""
-    if list(params.lora_target) != ["all"]:
-        return
-    fused = [(name, weight) for name, weight in model.named_parameters() if weight.ndim == 3 and "expert" in name]
-    if fused:
-        names = sorted({name.split(".")[-1] for name, _ in fused})
-        emit_warning(
-            warning(
-                "tuner.experts_frozen",
-                f"The experts of this model are fused weights ({', '.join(names)}, in all "
-                f"{sum(weight.numel() for _, weight in fused):,} parameters), which lora_target: all does not reach: "
-                "they stay frozen.",
-                "Train with finetuning_type full or freeze where the experts must change.",
-                key="lora_target",
-            )
+def _expert_weights(model: nn.Module, params: LoraParams) -> list[str] | None:
+    """Name the fused expert weights (3-D, one for all experts) to adapt, and say when all of them stay."""
+    fused = fused_experts(model)
+    wanted = set(params.target_parameters or ())
+    ends = {name: re.sub(r".*\.\d+\.", "", name) for name in fused}  # without the layer: mlp.experts.down_proj
+    chosen = {name for name, end in ends.items() if "experts" in wanted or wanted & {end, end.split(".")[-1]}}
+    unknown = sorted(wanted - {"experts"} - {word for end in ends.values() for word in (end, end.split(".")[-1])})
+    if unknown or (wanted and not fused):
+        raise refusal(
+            "tuner.target_unknown",
+            f"target_parameters names {', '.join(unknown or sorted(wanted))}, which is no fused expert weight here.",
+            f"Choose among: {', '.join(sorted(set(ends.values())))}." if fused else "Leave it out: there are none.",
+            key="target_parameters",
         )
+    if chosen:
+        _refuse_unfit(params)
+    idle = {name: fused[name] for name in fused if name not in chosen}
+    if idle and not chosen and list(params.lora_target) == ["all"]:
+        emit_warning(_frozen_experts(idle))
+    return sorted({ends[name] for name in chosen}) or None
+
+
+def fused_experts(model: nn.Module) -> dict[str, nn.Parameter]:
+    """List the weights that hold all experts of a layer in one tensor."""
+    return {name: weight for name, weight in model.named_parameters() if weight.ndim == 3 and "expert" in name}
+
+
+def _refuse_unfit(params: LoraParams) -> None:
+    unfit = {
+        "lora_dropout": params.lora_dropout > 0,
+        "use_dora": params.use_dora,
+        "pissa_init or init_lora_weights": params.pissa_init or params.init_lora_weights in ("pissa", "olora"),
+    }
+    for key, is_set in unfit.items():
+        if is_set:
+            raise refusal(
+                "tuner.experts_unfit",
+                f"target_parameters adapts weights of experts inside their own computation, which {key} does not fit.",
+                "Leave one of them out.",
+                key="target_parameters",
+            )
+
+
+def _frozen_experts(idle: Mapping[str, nn.Parameter]) -> Problem:
+    names = sorted({name.split(".")[-1] for name in idle})
+    return warning(
+        "tuner.experts_frozen",
+        f"The experts of this model are fused weights ({', '.join(names)}, in all "
+        f"{sum(weight.numel() for weight in idle.values()):,} parameters), which lora_target: all does not reach: "
+        "they stay frozen.",
+        "Write target_parameters: experts where they must change.",
+        key="lora_target",
+    )
 
 
 def _whole_modules(model: nn.Module, wanted: Sequence[str] | None) -> list[str] | None:

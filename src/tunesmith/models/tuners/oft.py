@@ -9,14 +9,11 @@ in LLaMA-Factory `oft_target` is obeyed, and adapters are loaded, continued and 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from peft import OFTConfig, PeftConfig, TaskType
+from peft import OFTConfig, PeftConfig
 from pydantic import Field, model_validator
-from torch import nn
-from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
-from tunesmith.models.adapter_tuner import AdapterTuner
-from tunesmith.models.targets import resolve_targets
+from tunesmith.models.adapter_tuner import LayerTuner
 from tunesmith.models.tuners.base import tuners
 
 
@@ -41,7 +38,7 @@ class OftParams(Section):
 
 
 @tuners.register("oft")
-class OftTuner(AdapterTuner):
+class OftTuner(LayerTuner):
     """Trains rotations; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = OftParams
@@ -52,17 +49,3 @@ class OftTuner(AdapterTuner):
         "module_dropout": "module_dropout",
         "oft_target": "target_modules",
     }
-
-    def attach(self, model: PreTrainedModel) -> nn.Module:
-        """Add a fresh adapter, which starts as the identity."""
-        assert isinstance(self.params, OftParams)
-        params = self.params
-        targets = resolve_targets(model, params.oft_target, key="oft_target", adaptable=(nn.Linear,))
-        config = OFTConfig(
-            task_type=TaskType.CAUSAL_LM,
-            r=params.oft_rank,
-            oft_block_size=params.oft_block_size,
-            module_dropout=params.module_dropout,
-            target_modules=targets,
-        )
-        return self.wrap_fresh(model, config)

@@ -3,25 +3,21 @@
 """What all tuners over PEFT share: families, targets, layers of another kind, adapters of another kind."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from tests.unit.models.tiny_models import tiny_model
+from tests.unit.models.tiny_tuners import build
 from tests.unit.models.tuners.test_lora import code_of, logits, shaken
 from tests.unit.models.tuners.test_lora import tuner as lora
 from tunesmith.core.errors import TunesmithError
-from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.adapter_tuner import AdapterTuner, LayerTuner
 from tunesmith.models.coverage import coverage
 from tunesmith.models.tuners.base import trained_parameters, tuners
 
 NAMES = [name for name in tuners.names() if issubclass(tuners.get(name), AdapterTuner) and name != "lora"]
-
-
-def build(name: str, **keys: Any) -> Any:
-    kind = tuners.get(name)
-    return kind(kind.Params.model_validate(keys), seed=1)
+LAYERED = [name for name in NAMES if issubclass(tuners.get(name), LayerTuner)]
 
 
 @pytest.mark.parametrize("family", ["llama_biased", "qwen3", "gemma2", "phi3"])
@@ -37,7 +33,7 @@ def test_other_families_save_load_and_merge(name: str, family: str, tmp_path: Pa
     assert (logits(made.merge(loaded)) - expected).abs().max() < 5e-5
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LAYERED)
 def test_targets_are_obeyed_covered_and_refused(name: str) -> None:
     model = build(name, **{f"{name}_target": "q_proj"}).attach(tiny_model("llama"))
     assert all(".q_proj." in weight for weight, _ in trained_parameters(model))
