@@ -27,7 +27,8 @@ from tunesmith.data.pipeline import PreparedData, Split, prepare
 from tunesmith.data.stages import kind_of_stage
 from tunesmith.data.store import TokenRows
 from tunesmith.models.folder import check_folder
-from tunesmith.models.load import load_model_config, resolve_model
+from tunesmith.models.load import default_device, load_model_config, resolve_model
+from tunesmith.models.quantized_loading import look_at_quantization
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.run_template import load_run_template, load_served_template
@@ -246,6 +247,7 @@ class CheckContext:
     def _read_model(self) -> PreTrainedConfig:
         folder = self._folder.needed()
         check_folder(folder)
+        look_at_quantization(self.config, folder, default_device())
         return load_model_config(folder)
 
     def _build_skeleton(self) -> nn.Module:

@@ -7,6 +7,7 @@ Its stdout is the parent's stderr, so that nothing a library prints reaches the 
 
 import faulthandler
 import json
+import logging
 import os
 import signal
 import sys
@@ -24,10 +25,15 @@ from tunesmith.core.files import write_text_atomic
 from tunesmith.core.optional import import_by_name
 from tunesmith.core.report import clear_warnings, collected_warnings, tell_warnings_to
 
+# They report at import, in lines of their own, which of their GPU kernels this machine has no use for.
+_TALKATIVE = ("bitsandbytes", "torchao", "torch.utils._pytree")
+
 
 def main(words: list[str]) -> int:
     """Do the job described in the first file and write its outcome into the second."""
     faulthandler.enable()
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.ERROR)
     # The parent passes interrupts on by these, also where it was itself started with them ignored.
     for name in ("SIGINT", "SIGBREAK"):
         if name in signal.Signals.__members__:

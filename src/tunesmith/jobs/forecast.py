@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 from tunesmith.core.errors import refusal
 from tunesmith.data.plan import PlanRules, plan_epoch
 from tunesmith.data.store import TokenRows
+from tunesmith.models.stored_size import num_bytes
 
 # Bytes of optimizer state for each byte of trained weights: Adam keeps two moments.
 _OPTIMIZER_FACTOR = 2
@@ -107,7 +108,7 @@ def make_forecast(
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * of_epoch)
     weights = list(model.parameters())
     trained = sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad)
-    loaded = sum(weight.numel() * weight.element_size() for weight in weights)
+    loaded = sum(num_bytes(weight) for weight in weights)
     optimizer = 0 if args.save_only_model else _OPTIMIZER_FACTOR * trained
     saved = trained if isinstance(model, PeftModel) else loaded  # other tuners save the whole model
     saved += saving.side_bytes

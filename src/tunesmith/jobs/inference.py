@@ -5,12 +5,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
 from tunesmith.models.load import ATTENTION, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.quantized_loading import chosen_quantization
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.run_template import load_served_template, serving_policy_of
@@ -35,8 +37,12 @@ def load_served(config: RunConfig) -> ServedModel:
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
+    is_auto = config.model.infer_dtype == "auto"
     dtype = inference_dtype(config.model.infer_dtype, load_model_config(folder))
-    base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn])
+    quantization = chosen_quantization(config, None if is_auto and adapters else dtype)
+    if quantization is not None:
+        dtype = getattr(torch, quantization.dtype)
+    base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], quantization=quantization)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
     model = tuner.prepare(base, adapters, is_trainable=False)

@@ -30,16 +30,8 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder whose configuration, code or weight files cannot be used."""
-    config = read_model_config(folder)
+    read_model_config(folder)
     _refuse_remote_code(folder)
-    if "quantization_config" in config:
-        raise refusal(
-            "model.quantization_unsupported",
-            f"{folder} holds quantised weights (its config.json has a quantization_config), which are not loaded yet.",
-            "Use the unquantised model.",
-            key="model_name_or_path",
-            file=str(folder / "config.json"),
-        )
     for path in weight_files(folder):
         read_headers(path)
 

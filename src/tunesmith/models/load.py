@@ -23,6 +23,8 @@ from tunesmith.models.attention.forest import FOREST
 from tunesmith.models.attention.packing import FOREST_TYPES
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
 from tunesmith.models.folder import check_folder, read_model_config
+from tunesmith.models.quantized_loading import loading_plan
+from tunesmith.models.quantizers.base import Quantization
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
@@ -64,25 +66,34 @@ def load_model_config(folder: Path) -> PreTrainedConfig:
 
 
 def load_model(
-    folder: Path, *, dtype: torch.dtype, attention: str = "forest", device: torch.device | None = None
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    attention: str = "forest",
+    device: torch.device | None = None,
+    quantization: Quantization | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best).
 
     `attention` is forest, sdpa or eager; forest gives way to transformers' choice for types it was not tried with.
+    `quantization` quantises the linear layers but the head while they load.
     """
     check_folder(folder)
     config = load_model_config(folder)
+    place = device or default_device()
+    plan = loading_plan(folder, quantization, place)
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
-                attn_implementation=_attention_for(config, attention),
+                attn_implementation=attention_for(config, attention),
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 output_loading_info=True,
+                **(plan.options() if plan is not None else {}),
             )
     except SafetensorError as error:
         raise _weights_refused(folder, str(error)) from error
@@ -95,7 +106,7 @@ def load_model(
     model, info = loaded
     _judge_loading(folder, info)
     _repair_generation_config(model)
-    return _on_device(model, device or default_device())
+    return on_device(model, place) if plan is None else plan.finish(model)
 
 
 def _repair_generation_config(model: Any) -> None:
@@ -106,12 +117,12 @@ def _repair_generation_config(model: Any) -> None:
         settings.do_sample = True
 
 
-def _attention_for(config: PreTrainedConfig, attention: str) -> str | None:
+def attention_for(config: PreTrainedConfig, attention: str) -> str | None:
     """Use the forest only where it was tried; None lets transformers choose (sdpa, or eager where it must)."""
     return None if attention == FOREST and config.model_type not in FOREST_TYPES else attention
 
 
-def _on_device(model: Any, device: torch.device) -> PreTrainedModel:
+def on_device(model: Any, device: torch.device) -> PreTrainedModel:
     assert isinstance(model, PreTrainedModel)
     model.to(device)  # type: ignore[arg-type]  # its overloads forget plain devices
     return model

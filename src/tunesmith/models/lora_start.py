@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tunesmith.core.errors import refusal
 from tunesmith.models.adapter_files import ADAPTER, adapter_tensors, copy_tensors, read_adapter_weights, write_adapter
+from tunesmith.models.quantizers.base import full_weight_OI
 
 START = "start"
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -118,7 +119,8 @@ def _start_layer(name: str, layer: Any, rule: StartRule) -> None:
     base = layer.get_base_layer()
     if isinstance(base, nn.Embedding):
         raise _refused(name, "it is an embedding, and the start is taken from linear layers")
-    rank, weight_OI = layer.r[ADAPTER], base.weight.T if layer.fan_in_fan_out else base.weight
+    weight_OI = base.weight.T if layer.fan_in_fan_out else full_weight_OI(base)
+    rank = layer.r[ADAPTER]
     if rank > min(weight_OI.shape):
         raise _refused(name, f"its shape {tuple(weight_OI.shape)} has no {rank} directions")
     if weight_OI.device.type == "meta":

@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tunesmith.core.errors import refusal
 from tunesmith.core.names import nearest
+from tunesmith.models.quantizers.base import is_quantised_layer
 
 Kinds = tuple[type[nn.Module], ...]
 ADAPTABLE: Kinds = (nn.Linear, nn.Embedding, Conv1D)
@@ -37,7 +38,7 @@ def resolve_targets(
 
 def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adaptable: Kinds) -> None:
     """Refuse a model whose layers are linear, but of a kind that the adapter does not take (GPT-2's Conv1D)."""
-    found = {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, adaptable)}
+    found = {name.split(".")[-1] for name, module in model.named_modules() if _is_kind(module, adaptable)}
     others = sorted(set(names) - found)
     if others:
         raise refusal(
@@ -54,9 +55,13 @@ def all_linear_names(model: nn.Module) -> list[str]:
     linear = {
         name.split(".")[-1]
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and module is not head
+        if (isinstance(module, nn.Linear | Conv1D) or is_quantised_layer(module)) and module is not head
     }
     return sorted(linear - {"lm_head"})
+
+
+def _is_kind(module: nn.Module, adaptable: Kinds) -> bool:
+    return isinstance(module, adaptable) or is_quantised_layer(module)
 
 
 def _is_regex(target: str) -> bool:
@@ -64,7 +69,7 @@ def _is_regex(target: str) -> bool:
 
 
 def _refuse_no_match(model: nn.Module, target: str, key: str, adaptable: Kinds) -> None:
-    names = sorted({name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, adaptable)})
+    names = sorted({name.split(".")[-1] for name, module in model.named_modules() if _is_kind(module, adaptable)})
     try:
         pattern = re.compile(target if _is_regex(target) else rf"(?:.*\.)?{re.escape(target)}")
     except re.error as error:
@@ -72,7 +77,7 @@ def _refuse_no_match(model: nn.Module, target: str, key: str, adaptable: Kinds) 
     matched = [module for name, module in model.named_modules() if pattern.fullmatch(name)]
     if not matched:
         raise _target_refused(names, target, key, "matches no module of this model")
-    if not any(isinstance(module, adaptable) for module in matched):
+    if not any(_is_kind(module, adaptable) for module in matched):
         kinds = sorted({type(module).__name__ for module in matched})
         raise _target_refused(names, target, key, f"matches only modules that it cannot adapt ({', '.join(kinds)})")
 

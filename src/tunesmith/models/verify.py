@@ -26,6 +26,7 @@ from tunesmith.core.errors import TunesmithError, refusal
 # Design section 10; for a merge that can only be compared in float32, its rounding is allowed for.
 MAX_MERGE_DIFFERENCE = {torch.float64: 1e-4, torch.float32: 1e-3}
 MIN_TOP1_AGREEMENT = 0.999
+MIN_TOP1_AGREEMENT_DEQUANTISED = 0.99
 MAX_MEAN_KL = 1e-3
 _TIE_ERRORS = 4.0
 
@@ -126,12 +127,13 @@ def check_merge(difference: float, *, dtype: torch.dtype) -> None:
         raise _refused(f"the merged weights change the logits by up to {difference:.2e} (allowed {allowed:.0e})")
 
 
-def check_saved(comparison: LogitComparison) -> None:
+def check_saved(comparison: LogitComparison, *, is_dequantised: bool = False) -> None:
     """Refuse a saved folder that answers differently from the model it was saved from."""
-    if not comparison.top1_agreement >= MIN_TOP1_AGREEMENT:
+    needed = MIN_TOP1_AGREEMENT_DEQUANTISED if is_dequantised else MIN_TOP1_AGREEMENT
+    if not comparison.top1_agreement >= needed:
         raise _refused(
             f"on {comparison.num_tokens} probe tokens the saved folder gives the same most likely token "
-            f"{comparison.top1_agreement:.2%} of the time (needed {MIN_TOP1_AGREEMENT:.1%})"
+            f"{comparison.top1_agreement:.2%} of the time (needed {needed:.1%})"
         )
     if not comparison.mean_kl <= MAX_MEAN_KL:
         raise _refused(
