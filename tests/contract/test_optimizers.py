@@ -26,9 +26,20 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "loraplus_lr_ratio": {"loraplus_lr_ratio": 4.0},
     "use_galore": {"use_galore": True, "galore_rank": 4, "galore_update_interval": 2},
     "use_apollo": {"use_apollo": True, "apollo_rank": 4, "apollo_update_interval": 2, "apollo_scale": 4.0},
+    "use_badam": {"use_badam": True, "badam_switch_interval": 2},
+    "lisa_activated_layers": {"lisa_activated_layers": 1, "lisa_step_interval": 2},
 }
 # Bytes of state over AdamW's, at most, on the tiny model.
-LARGEST_STATE = {"use_galore": 0.75, "use_apollo": 0.75, "use_muon": 0.8}
+LARGEST_STATE = {
+    "use_galore": 0.75,
+    "use_apollo": 0.75,
+    "use_muon": 0.8,
+    "use_badam": 0.42,
+    "lisa_activated_layers": 0.61,
+    "use_adam_mini": 0.53,
+}
+# Some of the weights stay as they are, for a while or for ever.
+TRAIN_A_PART = ("use_badam", "lisa_activated_layers")
 
 
 def configured(**keys: Any) -> Any:
@@ -96,7 +107,7 @@ def test_its_state_is_smaller_than_that_of_adamw(name: str, tmp_path: Path) -> N
     assert 0 < sizes[1] < LARGEST_STATE[name] * sizes[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAIN_A_PART])
 def test_every_trained_weight_is_stepped_once(name: str, tmp_path: Path) -> None:
     trainer = run_with(name, tmp_path, max_steps=1)
     trainer.train()

@@ -16,6 +16,7 @@ from tunesmith.config.sections.model import ModelSection
 from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.errors import refusal
+from tunesmith.training.optimizers.named import transformers_name
 from tunesmith.training.trackers import choose_trackers
 
 _RUN_KEYS = ("output_dir", "seed", "data_seed", "full_determinism", "run_name", "project")
@@ -45,6 +46,8 @@ def build_arguments(
         "activation_checkpointing": is_checkpointing,
         "activation_checkpointing_kwargs": checkpointing_kwargs(training, model) if is_checkpointing else None,
         "save_only_model": training.save_only_model,
+        "optim": transformers_name(training.optim),
+        "optim_target_modules": None,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,
         "remove_unused_columns": False,

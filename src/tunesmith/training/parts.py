@@ -3,7 +3,7 @@
 """What the trainer is handed: the parts that a job puts together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import nn
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.models.aids import TrainingAids
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.checkpoints import Checkpoints
@@ -45,3 +46,4 @@ class TrainerParts:
     reports_each_set: bool = False
     optimizer: OptimizerPart | None = None
     trains: bool = True
+    aids: TrainingAids = field(default_factory=TrainingAids)

@@ -15,10 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tunesmith.core.errors import refusal
+from tunesmith.core.optional import import_optional
 
 # A JSON object with one of these keys stands for a value that JSON has no form for.
-_TENSOR, _ARRAY, _TUPLE, _PAIRS, _DTYPE = "$tensor", "$array", "$tuple", "$pairs", "$dtype"
-_TAGS = {_TENSOR, _ARRAY, _TUPLE, _PAIRS, _DTYPE}
+_TENSOR, _ARRAY, _TUPLE, _PAIRS, _DTYPE, _PACKED = "$tensor", "$array", "$tuple", "$pairs", "$dtype", "$packed"
+_TAGS = {_TENSOR, _ARRAY, _TUPLE, _PAIRS, _DTYPE, _PACKED}
+# Tensors of torchao made of other tensors, and the module of each; no other type is ever built from a file.
+_PACKED_TYPES = {"OptimState8bit": "torchao.optim.subclass_8bit", "OptimState4bit": "torchao.optim.subclass_4bit"}
 
 
 def save_tree(tree: Any, folder: Path, name: str) -> None:
@@ -45,6 +48,8 @@ def has_tree(folder: Path, name: str) -> bool:
 def _encode(value: Any, place: str, tensors: dict[str, torch.Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, torch.Tensor) and type(value).__name__ in _PACKED_TYPES:
+        return _encode_packed(value, place, tensors)
     if isinstance(value, torch.Tensor):
         tensors[place] = value.detach().to("cpu", copy=True).contiguous()
         return {_TENSOR: place}
@@ -61,6 +66,19 @@ def _encode_mapping(value: Mapping[Any, Any], place: str, tensors: dict[str, tor
     if all(isinstance(key, str) for key, _ in items) and not _TAGS & set(value):
         return dict(items)
     return {_PAIRS: [[_encode(key, place, tensors), item] for key, item in items]}
+
+
+def _encode_packed(value: Any, place: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    names, context = value.__tensor_flatten__()
+    parts = {name: _encode(vars(value)[name], f"{place}.{name}", tensors) for name in names}
+    return {_PACKED: type(value).__name__, "parts": parts, "context": _encode(list(context), place, tensors)}
+
+
+def _decode_packed(value: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any:
+    name = value[_PACKED]
+    module = import_optional(_PACKED_TYPES[name], extra="quant", needed_for=f"An optimizer state of type {name}")
+    parts, context = _decode(value["parts"], tensors), _decode(value["context"], tensors)
+    return vars(module)[name].__tensor_unflatten__(parts, context)
 
 
 def _encode_rare(value: Any, place: str) -> dict[str, Any]:
@@ -80,14 +98,19 @@ def _decode(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         return [_decode(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    if _TENSOR in value:
+    tag = next(iter(_TAGS & set(value)), None)
+    return {key: _decode(item, tensors) for key, item in value.items()} if tag is None else _tagged(tag, value, tensors)
+
+
+def _tagged(tag: str, value: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any:
+    if tag == _TENSOR:
         return tensors[value[_TENSOR]]
-    if _ARRAY in value:
+    if tag == _PACKED:
+        return _decode_packed(value, tensors)
+    if tag == _ARRAY:
         return np.array(value[_ARRAY], dtype=value["dtype"])
-    if _TUPLE in value:
+    if tag == _TUPLE:
         return tuple(_decode(item, tensors) for item in value[_TUPLE])
-    if _DTYPE in value:
+    if tag == _DTYPE:
         return getattr(torch, value[_DTYPE])
-    if _PAIRS in value:
-        return {_decode(key, tensors): _decode(item, tensors) for key, item in value[_PAIRS]}
-    return {key: _decode(item, tensors) for key, item in value.items()}
+    return {_decode(key, tensors): _decode(item, tensors) for key, item in value[_PAIRS]}

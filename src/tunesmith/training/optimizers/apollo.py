@@ -5,6 +5,7 @@
 The growth of a step's norm is limited to 1 % (as in Fira, arXiv 2410.01623).
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainingArguments
 
 from tunesmith.config.section import Section
+from tunesmith.training.optimizers.backward_steps import refuse_accumulation, step_in_backward
 from tunesmith.training.optimizers.base import OptimizerPart, optimizers
 from tunesmith.training.optimizers.low_rank import projected_side
 from tunesmith.training.optimizers.projected_adam import Projected, ProjectedAdamW, projected_groups
@@ -46,6 +48,9 @@ class ApolloParams(Section):
         "channel", description="APOLLO: one factor for each row or column, or one for a whole weight."
     )
     apollo_scale_front: bool = Field(False, description="APOLLO: scale before the growth of a step is limited.")
+    apollo_layerwise: bool = Field(
+        False, description="APOLLO: step each weight inside the backward pass and drop its gradient."
+    )
 
 
 @optimizers.register("use_apollo")
@@ -55,6 +60,19 @@ class Apollo(OptimizerPart):
     Switch: ClassVar[type[Section]] = ApolloSwitch
     Params: ClassVar[type[Section]] = ApolloParams
     finetuning_types: ClassVar[tuple[str, ...] | None] = ("full", "freeze")
+
+    @classmethod
+    def check(cls, flat: Mapping[str, Any]) -> None:
+        """Refuse what layer-wise steps cannot do."""
+        super().check(flat)
+        if flat["apollo_layerwise"]:
+            refuse_accumulation("apollo_layerwise", flat)
+
+    @property
+    def steps_in_backward(self) -> bool:
+        """Say whether the steps are layer-wise."""
+        assert isinstance(self.params, ApolloParams)
+        return self.params.apollo_layerwise
 
     def build(self, model: nn.Module, args: TrainingArguments) -> torch.optim.Optimizer:
         """Scale the gradients of the target layers."""
@@ -70,7 +88,10 @@ class Apollo(OptimizerPart):
         }
         targets = self.params.apollo_target
         groups, adam = projected_groups(model, args, key="apollo_target", targets=targets, settings=settings)
-        return ProjectedAdamW(groups, give_back=_give_back, **adam)
+        optimizer = ProjectedAdamW(groups, give_back=_give_back, **adam)
+        if self.steps_in_backward:
+            step_in_backward(optimizer, args, key="apollo_layerwise")
+        return optimizer
 
 
 def _give_back(step: Projected, state: dict[str, Any], group: dict[str, Any]) -> Tensor:

@@ -39,6 +39,19 @@ class OptimizerPart(ABC):
         self.switch = switch
         self.params = params
 
+    @classmethod
+    def check(cls, flat: Mapping[str, Any]) -> None:
+        """Refuse settings that this optimizer cannot work with; overriding methods call this one too."""
+        key, tuner = next(iter(cls.Switch.model_fields)), flat["finetuning_type"]
+        if cls.finetuning_types is not None and tuner not in cls.finetuning_types:
+            fitting = " or ".join(cls.finetuning_types)
+            raise _conflict(key, f"{key} works with finetuning_type {fitting}, not with {tuner}.")
+
+    @property
+    def steps_in_backward(self) -> bool:
+        """Say whether weights are stepped as their gradients come, so that there is no norm of all gradients."""
+        return False
+
     @abstractmethod
     def build(self, model: nn.Module, args: TrainingArguments) -> torch.optim.Optimizer:
         """Make the optimizer of the trained parameters."""
@@ -56,12 +69,12 @@ def chosen_optimizer(flat: Mapping[str, Any]) -> str | None:
         raise _conflict(chosen[0], f"{' and '.join(chosen)} each choose how to step, and only one can.")
     if not chosen:
         return None
-    kind, optim, tuner = optimizers.get(chosen[0]), flat["optim"], flat["finetuning_type"]
+    kind, optim = optimizers.get(chosen[0]), flat["optim"]
     if not kind.wraps_optim and optim not in _PLAIN:
         raise _conflict("optim", f"{chosen[0]} replaces the optimizer, so optim: {optim} would have no effect.")
-    if kind.finetuning_types is not None and tuner not in kind.finetuning_types:
-        fitting = " or ".join(kind.finetuning_types)
-        raise _conflict(chosen[0], f"{chosen[0]} works with finetuning_type {fitting}, not with {tuner}.")
+    if not kind.wraps_optim and flat["optim_args"]:
+        raise _conflict("optim_args", f"{chosen[0]} has keys of its own, so optim_args would have no effect.")
+    kind.check(flat)
     return chosen[0]
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdamW whose moments of chosen matrices live in a low-rank space; how a step returns from there is handed in."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ class Projected:
     normed: Tensor
 
 
+_EXPRESSION = re.compile(r"[\\^$*+?()\[\]{}|]")
 Return = Callable[[Projected, dict[str, Any], dict[str, Any]], Tensor]
 
 
@@ -46,13 +48,14 @@ class ProjectedAdamW(torch.optim.Optimizer):
             for parameter in group["params"]:
                 number += 1
                 if parameter.grad is not None:
-                    self._step_one(parameter, group, seed=number)
+                    self.step_one(parameter, group, number=number)
 
-    def _step_one(self, parameter: Tensor, group: dict[str, Any], *, seed: int) -> None:
+    def step_one(self, parameter: Tensor, group: dict[str, Any], *, number: int) -> None:
+        """Step the weight that is `number` in the order of the groups; it seeds random projections."""
         assert parameter.grad is not None
         state, grad = self.state[parameter], parameter.grad
         state.setdefault("step", 0)
-        state.setdefault("seed", seed)
+        state.setdefault("seed", number)
         has_rank = "rank" in group
         low_rank = project(grad, state, group) if has_rank else grad
         if "exp_avg" not in state:
@@ -97,13 +100,18 @@ def projected_groups(
     return groups, adam_settings(args)
 
 
+def _names(target: str, module: str) -> bool:
+    """Say whether a target names a module: a part of its path, or an expression for all of it."""
+    return target in module or (_EXPRESSION.search(target) is not None and re.fullmatch(target, module) is not None)
+
+
 def _target_weights(model: nn.Module, key: str, targets: Sequence[str]) -> set[str]:
     """Name the trained weight matrices of linear layers whose path holds one of the targets."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     ends = all_linear_names(model)
-    wanted = ends if list(targets) == ["all"] else targets
+    wanted = ends if list(targets) in (["all"], ["all-linear"], ["all_linear"]) else targets
     for target in wanted:
-        if not any(target in name for name in linear):
+        if not any(_names(target, name) for name in linear):
             raise refusal(
                 "tuner.target_unknown",
                 f"{key} {target!r} matches no linear layer of this model.",
@@ -111,7 +119,7 @@ def _target_weights(model: nn.Module, key: str, targets: Sequence[str]) -> set[s
                 key=key,
             )
     trained = {name for name, _ in trained_parameters(model)}
-    chosen = {f"{name}.weight" for name in linear if any(target in name for target in wanted)} & trained
+    chosen = {f"{name}.weight" for name in linear if any(_names(target, name) for target in wanted)} & trained
     if not chosen:
         raise refusal(
             "tuner.target_unknown",
