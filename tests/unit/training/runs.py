@@ -18,6 +18,7 @@ from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenStore
+from tunesmith.models.aids import TrainingAids
 from tunesmith.models.attention.forest import FOREST
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.models.tuners.full import FullParams, FullTuner
@@ -71,6 +72,7 @@ class TinyRun:
     tuner: Tuner = field(default_factory=lambda: FullTuner(FullParams()))
     optimizer: OptimizerPart | None = None
     callbacks: Sequence[TrainerCallback] = ()
+    aids: TrainingAids = field(default_factory=TrainingAids)
 
     def trainer(self) -> TunesmithTrainer:
         """Put the trainer together."""
@@ -104,6 +106,7 @@ class TinyRun:
             model=self.model,
             tuner=self.tuner,
             optimizer=self.optimizer,
+            aids=self.aids,
             objective=objective(objective.Params.model_validate(dict(self.objective_keys))),
             train=self.store,
             evals=self.evals,
