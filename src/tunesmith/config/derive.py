@@ -8,6 +8,8 @@ from typing import Any
 from tunesmith.config.index import KeyEntry, Kind
 from tunesmith.config.section import Section
 
+# Mark of a field (in its json_schema_extra): users may write auto, and the program chooses the number.
+AUTOMATIC = "automatic"
 _KINDS: dict[str, Kind] = {
     "boolean": "boolean",
     "integer": "integer",
@@ -32,6 +34,9 @@ def _entry(section: type[Section], name: str, shape: Mapping[str, Any], definiti
     kinds = {_KINDS[member["type"]] for member in members if member.get("type") != "null"}
     arrays = [_resolve(member.get("items", {}), definitions) for member in members if member.get("type") == "array"]
     leaves = [*members, *arrays]
+    if shape.get(AUTOMATIC):
+        kinds.add("string")
+        leaves.append({"const": "auto"})
     return KeyEntry(
         name=name,
         section=section.section,

@@ -26,6 +26,8 @@ from tunesmith.core.names import nearest
 Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "verify"]
 # Commands that look at the rows of a training run, without its training.
 ROW_COMMANDS = ("inspect", "prepare")
+# Keys that take auto, with the number that stands in until model and data are known.
+AUTOMATIC_NUMBERS: Mapping[str, float] = {"lora_rank": 16, "learning_rate": 1e-4}
 _JOB_OF: Mapping[str, Job] = {
     "train": "train",
     "inspect": "train",
@@ -48,7 +50,10 @@ class KeyOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """The outcome: `values` holds what the user set, `choices` what follows from it, `defaults` the rest."""
+    """The outcome: `values` holds what the user set, `choices` what follows from it, `defaults` the rest.
+
+    `automatic` names the keys that the user set to auto; until a job knows better they have a stand-in as choice.
+    """
 
     command: Command
     job: Job
@@ -57,6 +62,7 @@ class Resolved:
     defaults: Mapping[str, Any]
     origins: Mapping[str, KeyOrigin]
     warnings: tuple[Problem, ...]
+    automatic: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -81,6 +87,9 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
     values = _check_entries(entries, index, words, findings)
     job = job_of(command, {entry.key for entry in entries})
     choices = _choices(values, job)
+    automatic = tuple(key for key in AUTOMATIC_NUMBERS if values.get(key) == "auto")
+    choices |= {key: AUTOMATIC_NUMBERS[key] for key in automatic}
+    values = {key: value for key, value in values.items() if key not in automatic}
     flat = {**index.defaults(), **choices, **values}
     _check_rules(flat, entries, "inspect" if command in ROW_COMMANDS else job, findings)
     if findings.problems:
@@ -93,6 +102,7 @@ def resolve(source: Source, index: Index, *, command: Command, overrides: Sequen
         choices=choices,
         defaults={key: value for key, value in flat.items() if key not in values and key not in choices},
         origins={entry.key: _origin(entry) for entry in entries if entry.key in values},
+        automatic=automatic,
         warnings=(*findings.warnings, *([idle] if idle else [])),
     )
 

@@ -81,3 +81,19 @@ def _offload_needs_checkpointing(flat: Flat) -> Finding | None:
         "use_unsloth_gc offloads what gradient checkpointing keeps, which is switched off.",
         "Keep one of them; activation_offloading: true works without checkpointing.",
     )
+
+
+@_rule("qat", "finetuning_type", "quantization_bit", "pure_bf16")
+def _qat_trains_exact_weights(flat: Flat) -> Finding | None:
+    if flat["qat"] is None:
+        return None
+    if flat["finetuning_type"] not in ("full", "freeze"):
+        return _conflict(
+            f"qat trains the weights that are to be quantised, which finetuning_type {flat['finetuning_type']} leaves.",
+            "Write finetuning_type: full, or quantization_bit to train adapters on quantised weights.",
+        )
+    if flat["quantization_bit"] is not None:
+        return _conflict("qat trains exact weights; quantization_bit loads quantised ones.", "Keep one of them.")
+    if flat["pure_bf16"]:
+        return _conflict("qat rounds exact weights, which pure_bf16 does not keep.", "Write bf16: true instead.")
+    return None

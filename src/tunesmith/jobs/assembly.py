@@ -33,6 +33,7 @@ from tunesmith.models.float8 import refuse_float8
 from tunesmith.models.fresh import fresh_model
 from tunesmith.models.head import check_head
 from tunesmith.models.load import ATTENTION, load_model
+from tunesmith.models.qat import prepare_qat, quantization_of
 from tunesmith.models.quantized_loading import chosen_quantization, write_base_record
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.tuners.base import Tuner, tuners
@@ -87,7 +88,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    quantization = chosen_quantization(config, dtype)
+    quantization, qat = chosen_quantization(config, parts.folder, dtype), config.quantization.qat
     attention = ATTENTION[config.model.flash_attn]
     if config.aids.train_from_scratch and config.run.do_train:
         base = fresh_model(parts.folder, seed=config.run.seed, dtype=dtype, attention=attention, device=device)
@@ -98,6 +99,9 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     model = tuner.prepare(base, adapters, is_trainable=config.run.do_train)
+    if qat is not None and config.run.do_train:
+        prepare_qat(model, qat)
+        quantization = quantization_of(qat)
     layout = choose_layout(model, saved_choices)
     report = coverage(model)
     if config.run.do_train:

@@ -153,7 +153,7 @@ def _find_sources(config: RunConfig) -> Sources:
         template=template,
         dtype=inference_dtype(model.infer_dtype, load_model_config(folder)),
         tuner=tuner,
-        quantization=trained_quantization(config),
+        quantization=trained_quantization(config, folder),
         wants_original=config.quantization.adapter_base == "original",
     )
 

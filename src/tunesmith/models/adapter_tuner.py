@@ -20,6 +20,7 @@ from tunesmith.core.errors import refusal
 from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_config, save_adapter
 from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.merge import merge_adapter
+from tunesmith.models.patches.peft_targets import literal_targets
 from tunesmith.models.targets import resolve_targets
 from tunesmith.models.tuners.base import set_trained_dtype
 
@@ -67,10 +68,7 @@ class AdapterTuner(AddedTuner):
     def saved_keys(self, folder: Path) -> Mapping[str, Any]:
         """Give the values of our keys that a saved adapter holds; targets only where they are names."""
         saved = read_adapter_config(folder, self.config_type)
-        values = {key: getattr(saved, name) for key, name in self.saved_as.items()}
-        return {
-            key: _names(value) if self.saved_as[key] == "target_modules" else value for key, value in values.items()
-        }
+        return {key: _comparable(name, getattr(saved, name)) for key, name in self.saved_as.items()}
 
     def wrap_fresh(
         self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
@@ -82,7 +80,7 @@ class AdapterTuner(AddedTuner):
     def _wrap(
         self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
     ) -> PeftModel:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), literal_targets():
             warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
             torch.manual_seed(self.seed)
             try:
@@ -106,8 +104,11 @@ def _unfit(config: PeftConfig, error: ValueError) -> Exception:
     )
 
 
-def _names(targets: Any) -> tuple[str, ...] | None:
-    return tuple(sorted(targets)) if isinstance(targets, list | set | tuple) else None
+def _comparable(name: str, value: Any) -> Any:
+    """Give a saved value in the form that keys have; targets only where they are names, not an expression."""
+    if isinstance(value, list | set | tuple):
+        return tuple(sorted(value))
+    return None if name == "target_modules" else value
 
 
 class LayerTuner(AdapterTuner):

@@ -113,7 +113,8 @@ class ModuleTuner(AddedTuner):
 
     def saved_keys(self, folder: Path) -> Mapping[str, Any]:
         """Give the values of our keys that a saved adapter holds."""
-        return self._saved_params(folder).model_dump()
+        values: dict[str, Any] = self._saved_params(folder).model_dump()
+        return values
 
     @property
     def _type(self) -> str:

@@ -48,10 +48,42 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "olmo2": {},
 }
 
+_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+_LATENT = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 8,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "num_key_value_heads": 4,
+}
+
+# Families whose rows are padded: fused projections, experts, latent attention, attention sinks.
+PADDED_FAMILIES: dict[str, dict[str, Any]] = {
+    "glm4": {},
+    "internlm3": {},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {"num_experts": 4, **_EXPERTS},
+    "deepseek_v3": {
+        "n_routed_experts": 4,
+        "first_k_dense_replace": 1,
+        "n_group": 1,
+        "topk_group": 1,
+        **_EXPERTS,
+        **_LATENT,
+    },
+    "gpt_oss": {
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        **_ALTERNATING,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+}
+
 
 def tiny_model(family: str, *, attention: str = FOREST, dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
     """Build the family's tiny model with the same weights at every call, in training mode, without dropout."""
-    settings = {"model_type": family, **_SHAPE, **FAMILIES.get(family, {}), **changes}
+    settings = {"model_type": family, **_SHAPE, **FAMILIES.get(family, PADDED_FAMILIES.get(family, {})), **changes}
     config = AutoConfig.for_model(**settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -63,5 +95,5 @@ def tiny_model(family: str, *, attention: str = FOREST, dtype: torch.dtype = tor
 
 
 def own_attention(family: str) -> str:
-    """Name transformers' own implementation for a family: sdpa, or eager with soft-capped scores."""
-    return "eager" if family == "gemma2" else "sdpa"
+    """Name transformers' own implementation for a family: sdpa, or eager with soft-capped scores or sinks."""
+    return "eager" if family in ("gemma2", "gpt_oss") else "sdpa"

@@ -20,7 +20,7 @@ TINY_KEYS: dict[str, dict[str, Any]] = {
     "miss": {"miss_rank": 8},
     "prefix_tuning": {"prefix_num_tokens": 4},
     "prompt_tuning": {"prompt_num_tokens": 4},
-    "trainable_tokens": {"trainable_token_ids": tuple(IDS[0, :4].tolist())},
+    "trainable_tokens": {"trainable_token_ids": tuple(range(3, 40))},
     "vblora": {"vblora_vector_length": 8, "vblora_num_vectors": 16},
     "vera": {"vera_rank": 8},
 }

@@ -20,6 +20,9 @@ class QuantizationSection(Section):
     adapter_base: Literal["trained", "original"] = Field(
         "trained", description="Base of an adapter from a quantised one: as it was trained on, or the original."
     )
+    qat: Literal["int8", "int4"] | None = Field(
+        None, description="Train a model that is to be quantised: its linear layers compute with rounded weights."
+    )
 
 
 class QuantizationDetails(Section):

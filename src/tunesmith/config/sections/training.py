@@ -38,7 +38,9 @@ class TrainingSection(Section):
     per_device_eval_batch_size: int = Field(8, ge=1, description="Rows of one evaluation pass on each device.")
     num_train_epochs: float = Field(3.0, gt=0, description="Passes over the data.")
     max_steps: int = Field(-1, ge=-1, description="Optimizer steps; above 0 it replaces num_train_epochs.")
-    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
+    learning_rate: float = Field(
+        5e-5, gt=0, description="Peak learning rate; auto: by published findings.", json_schema_extra={"automatic": True}
+    )
     lr_scheduler_type: Scheduler = Field("linear", description="Course of the learning rate.")
     lr_scheduler_kwargs: dict[str, Any] | None = Field(None, description="Further settings of the scheduler.")
     warmup_steps: float = Field(0, ge=0, description="Steps of linear warm-up; below 1: a share of all steps.")

@@ -83,7 +83,7 @@ class AdaLoraTuner(LayerTuner):
 
     def penalty(self, model: nn.Module) -> Tensor | float:
         """Give the weighted mean distance of P's columns and Q's rows from an orthonormal set (the paper's eq. 4)."""
-        weight = _config(model).orth_reg_weight
+        weight = float(_config(model).orth_reg_weight)
         if weight == 0:
             return 0.0
         with torch.autocast(next(model.parameters()).device.type, enabled=False):
@@ -132,7 +132,8 @@ class AdaLoraTuner(LayerTuner):
 
 def _gap(rows_RD: Tensor) -> Tensor:
     rows_RD = rows_RD.float()
-    return torch.linalg.norm(rows_RD @ rows_RD.T - torch.eye(len(rows_RD), device=rows_RD.device))
+    gap: Tensor = (rows_RD @ rows_RD.T - torch.eye(len(rows_RD), device=rows_RD.device)).norm()
+    return gap
 
 
 def _inner(model: nn.Module) -> Any:

@@ -47,5 +47,5 @@ class Ia3Tuner(LayerTuner):
         config = super().configure(model)
         assert isinstance(self.params, Ia3Params) and isinstance(config, IA3Config)
         names = {name.split(".")[-1] for name, _ in model.named_modules()}
-        config.feedforward_modules = set(self.params.ia3_feedforward or names & _FEEDFORWARD)
+        config.feedforward_modules = sorted(set(self.params.ia3_feedforward or names & _FEEDFORWARD))
         return config

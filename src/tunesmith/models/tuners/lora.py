@@ -44,7 +44,12 @@ class LoraParams(Section):
     section: ClassVar[str] = "lora"
     selected_by: ClassVar[dict[str, tuple[str, ...]]] = {"finetuning_type": ("lora",)}
 
-    lora_rank: int = Field(8, ge=1, description="Rank of the added matrices.")
+    lora_rank: int = Field(
+        8,
+        ge=1,
+        description="Rank of the added matrices; auto: by the number of trained tokens.",
+        json_schema_extra={"automatic": True},
+    )
     lora_alpha: int | None = Field(None, ge=1, description="Scale of the addition; unset: twice the rank.")
     lora_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout before the added matrices.")
     lora_target: tuple[str, ...] = Field(

@@ -6,14 +6,16 @@ The rotation is the Cayley transform of a skew-symmetric matrix, approximated by
 in LLaMA-Factory `oft_target` is obeyed, and adapters are loaded, continued and merged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from peft import OFTConfig, PeftConfig
+from peft import OFTConfig, PeftConfig, PeftModel
 from pydantic import Field, model_validator
+from transformers import PreTrainedModel
 
 from tunesmith.config.section import Section
 from tunesmith.models.adapter_tuner import LayerTuner
+from tunesmith.models.patches.oft_inputs import accept_four_dimensions
 from tunesmith.models.tuners.base import tuners
 
 
@@ -49,3 +51,10 @@ class OftTuner(LayerTuner):
         "module_dropout": "module_dropout",
         "oft_target": "target_modules",
     }
+
+    def _wrap(
+        self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
+    ) -> PeftModel:
+        wrapped = super()._wrap(model, config, finish)
+        accept_four_dimensions(wrapped)
+        return wrapped

@@ -71,7 +71,7 @@ class PrefixTuningTuner(ModuleTuner):
                 projection = found.get(name)
                 if projection is None:
                     raise _no_projection(model, name)
-                offset = Offset(tokens.count, int(projection.out_features), switch)  # type: ignore[arg-type]
+                offset = Offset(tokens.count, int(projection.out_features), switch)
                 mount(projection, offset)
                 change_output(projection, offset.beside(tokens), switch)
         mount(backbone(model), tokens)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ReFT: low-rank edits of the hidden states that leave decoder layers (arXiv 2404.03592), every other weight frozen.
 
-LoReFT: h + Rᵀ(W·h + b - R·h) with orthonormal rows of R. NoReFT: the same without orthonormality.
-DiReFT: h + Rᵀ(W·h + b). The names are ms-swift's. Unlike in the paper all positions are edited, and the edit starts as the identity. Each token
+LoReFT: h + Rᵀ(W·h + b - R·h) with orthonormal rows of R; NoReFT: without orthonormality; DiReFT: h + Rᵀ(W·h + b).
+The names are ms-swift's. Unlike in the paper all positions are edited, and the edit starts as the identity. Each token
 is edited by itself, so packed rows stay exact.
 """
 
@@ -49,7 +49,8 @@ class Edit(Mounted):
         """Give R: orthonormal rows of the span of `directions`, but for NoReFT."""
         if self.kind == "NoreftIntervention":
             return self.directions
-        return torch.linalg.qr(self.directions.float().T)[0].T
+        basis_DR: Tensor = torch.linalg.qr(self.directions.float().T)[0]
+        return basis_DR.T
 
     def forward(self, states: Tensor) -> Tensor:
         """Edit hidden states, in float32."""
