@@ -286,7 +286,10 @@ def reference_row(entry: KeyEntry) -> str:
     """Write one key as a table row."""
     names = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = " ".join(f"{names[bound]} {limit:g}" for bound, limit in entry.bounds.items())
-    kinds = " or ".join(entry.kinds) if not entry.choices else ", ".join(f"`{choice}`" for choice in entry.choices)
+    named = ", ".join(f"`{choice}`" for choice in entry.choices)
+    kinds = " or ".join(
+        [*(kind for kind in entry.kinds if not (named and kind == "string")), *([named] if named else [])]
+    )
     chosen = "; ".join(f"with {key}: {', '.join(names)}" for key, names in entry.selected_by.items())
     meaning = entry.help + (f" ({chosen})" if chosen else "")
     cells = (f"`{entry.name}`", f"{kinds} {cell(limits)}".rstrip(), cell(shown(entry.default)), cell(meaning))

@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.training_args import OptimizerNames
 
 from tests.contract.test_optimizers import configured
+from tests.unit.training.batches import make_store
 from tests.unit.training.runs import TinyRun
 from tests.unit.training.test_trainer import Kill, flat_weights, losses
 from tunesmith.core.errors import TunesmithError
@@ -42,8 +43,9 @@ KEYS: dict[str, dict[str, Any]] = {
         if name.startswith(("galore", "apollo"))
     },
     "lomo": {"learning_rate": 0.1},
-    "sgd": {"learning_rate": 1.0},
-    "schedule_free_sgd": {"learning_rate": 1.0},
+    "sgd": {"learning_rate": 0.1},
+    "schedule_free_sgd": {"learning_rate": 0.1},
+    "schedule_free_radam": {"learning_rate": 2e-2},
     "adagrad": {"learning_rate": 1e-2},
 }
 PACKAGES = {"schedule_free": "schedulefree", "stable_adamw": "optimi", "adamw_torch_": "torchao"}
@@ -78,27 +80,38 @@ def model_of_some_size() -> PreTrainedModel:
 def run_with(name: str, folder: Path, *callbacks: Any) -> TunesmithTrainer:
     keys: dict[str, Any] = {"learning_rate": 2e-3, "optim": name, **KEYS.get(name, {})}
     built = build_optimizer(configured(**keys))
-    keys |= {"save_strategy": "steps", "save_steps": 5, "num_train_epochs": 2, "lr_scheduler_type": "constant"}
+    keys |= {"save_strategy": "steps", "save_steps": 2, "num_train_epochs": 5, "lr_scheduler_type": "constant"}
     keys |= {"max_grad_norm": 0.0 if "layerwise" in name else 1.0}
-    run = TinyRun(folder=folder, model=model_of_some_size(), optimizer=built, callbacks=callbacks, keys=keys)
+    run = TinyRun(
+        folder=folder,
+        model=model_of_some_size(),
+        optimizer=built,
+        callbacks=callbacks,
+        keys=keys,
+        store=make_store((12, 7, 20, 9)),  # every step sees the same rows
+    )
     trainer = run.trainer()
     trainer.add_callback(AveragedWeights(trainer))
     return trainer
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_lowers_the_loss_and_resumes_to_the_same_bytes(name: str, tmp_path: Path) -> None:
+def test_it_lowers_the_loss_and_resumes_to_the_same_bytes(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if is_missing(name):
         with pytest.raises(TunesmithError) as caught:
             build_optimizer(configured(optim=name))
         assert caught.value.problems[0].code == "environment.package_missing"
         return
+    torch.compiler.set_stance("force_eager")  # torchao compiles its steps, which takes half a minute
+    request.addfinalizer(lambda: torch.compiler.set_stance("default"))
     straight = run_with(name, tmp_path / "straight")
     straight.train()
     course = losses(straight)
-    assert sum(course[-3:]) < sum(course[:3])
+    assert course[-1] < course[0]
     with pytest.raises(KeyboardInterrupt):
-        run_with(name, tmp_path / "killed", Kill(7)).train()
+        run_with(name, tmp_path / "killed", Kill(3)).train()
     resumed = run_with(name, tmp_path / "killed")
     resumed.train(resume_from_checkpoint=str(list_checkpoints(tmp_path / "killed")[-1][1]))
     assert torch.equal(flat_weights(straight), flat_weights(resumed))

@@ -41,14 +41,24 @@ def read_value(entry: KeyEntry, value: Any, text: str | None = None) -> Any:
         return None if entry.is_nullable else entry.default
     for kind in entry.kinds:
         converted = _READERS[kind](entry, value, text)
-        if converted is not None:
+        is_word = kind == "string" and _takes_numbers(entry)
+        if converted is not None and not (is_word and converted not in entry.choices):
             _check_choices(entry, converted)
             _check_bounds(entry, converted)
             return converted
-    expected = " or ".join(_KIND_NAMES[kind] for kind in entry.kinds)
+    expected = " or ".join(_kind_name(entry, kind) for kind in entry.kinds)
     raise InvalidValueError(
         "config.value_invalid", f"takes {expected}, not {_describe(value)}", f"Write {expected} for {entry.name}."
     )
+
+
+def _takes_numbers(entry: KeyEntry) -> bool:
+    return "integer" in entry.kinds or "number" in entry.kinds
+
+
+def _kind_name(entry: KeyEntry, kind: Kind) -> str:
+    is_word = kind == "string" and entry.choices and _takes_numbers(entry)
+    return " or ".join(entry.choices) if is_word else _KIND_NAMES[kind]
 
 
 def _read_boolean(entry: KeyEntry, value: Any, text: str | None) -> bool | None:

@@ -10,6 +10,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import emit_warning
 from tunesmith.jobs.assembly import look_at_optimizer
+from tunesmith.jobs.automatic import choose_numbers
 from tunesmith.training.output_folder import decide_begin
 
 
@@ -22,6 +23,9 @@ def run(config: RunConfig) -> dict[str, Any]:
         emit_warning(problem)
     if report.refusals:
         raise TunesmithError(report.refusals, result=result)
+    if would_write and config.resolved.automatic:
+        decided = choose_numbers(config, report.parts)
+        result["chosen"] = {key: decided.flat[key] for key in config.resolved.automatic}
     return result
 
 

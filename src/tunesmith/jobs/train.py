@@ -29,6 +29,7 @@ from tunesmith.jobs.assembly import (
     run_arguments,
     side_bytes,
 )
+from tunesmith.jobs.automatic import choose_numbers
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
@@ -93,6 +94,7 @@ def prepare_run(config: RunConfig) -> Prepared:
     report.raise_if_refused()
     for problem in report.warnings:
         emit_warning(problem)
+    config = choose_numbers(config, report.parts, begins[0].checkpoint if begins else None)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     record = RunRecord(
         config=dict(config.flat),

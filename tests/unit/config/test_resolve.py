@@ -215,8 +215,8 @@ def test_old_invented_and_pending_names(keys: dict[str, Any], expected: list[tup
 
 
 def test_a_pending_key_says_what_it_waits_for() -> None:
-    (problem,) = problems(use_badam=True)
-    assert "use_badam is known, not built yet" in problem.message
+    (problem,) = problems(use_mca=True)
+    assert "use_mca is known, not built yet" in problem.message
     assert "neutral value (false)" in problem.remedy
 
 

@@ -39,7 +39,10 @@ class TrainingSection(Section):
     num_train_epochs: float = Field(3.0, gt=0, description="Passes over the data.")
     max_steps: int = Field(-1, ge=-1, description="Optimizer steps; above 0 it replaces num_train_epochs.")
     learning_rate: float = Field(
-        5e-5, gt=0, description="Peak learning rate; auto: by published findings.", json_schema_extra={"automatic": True}
+        5e-5,
+        gt=0,
+        description="Peak learning rate; auto: by published findings.",
+        json_schema_extra={"automatic": True},
     )
     lr_scheduler_type: Scheduler = Field("linear", description="Course of the learning rate.")
     lr_scheduler_kwargs: dict[str, Any] | None = Field(None, description="Further settings of the scheduler.")

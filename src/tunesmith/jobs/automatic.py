@@ -1,0 +1,110 @@
+# Copyright 2026 the tunesmith authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chooses the numbers of keys that the user set to auto, by published findings, and says why.
+
+Schulman et al., "LoRA Without Regret" (Thinking Machines, 2025): on all linear layers, with alpha 32, LoRA learns as
+full training does while its weights can hold what the data says (about one bit a token, two bits a weight), at ten
+times the learning rate, whatever the rank. Their fit of the rate: 5e-5 · (2000 / width) ** 0.78 for Llama's family,
+** 0.08 for Qwen's, for full training. Preference losses take a twentieth of that (Zephyr, arXiv 2310.16944).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tunesmith.checks.context import Parts
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import refusal
+from tunesmith.core.progress import say
+from tunesmith.models.anatomy import base_model
+from tunesmith.models.load import load_skeleton
+from tunesmith.training.checkpoints import read_manifest
+
+_RANKS = (16, 32, 64, 128, 256)
+_PREFERENCE_RANKS = (8, *_RANKS)
+_BITS_PER_TOKEN, _BITS_PER_WEIGHT = 1.0, 2.0
+_ALPHA = 32
+_FULL_RATE, _WIDTH, _LORA_FACTOR, _PREFERENCE_FACTOR = 5e-5, 2000, 10.0, 0.05
+_POWERS = {"qwen": 0.0775}
+_POWER = 0.781
+# Optimizers that take other rates than AdamW.
+_OTHER_RATES = ("use_galore", "use_apollo", "loraplus_lr_ratio")
+
+
+def choose_numbers(config: RunConfig, parts: Parts, checkpoint: Path | None = None) -> RunConfig:
+    """Replace auto by numbers: those of the checkpoint that is continued, else by the model and the data."""
+    is_lora = config.run.finetuning_type == "lora"
+    wanted = [key for key in config.resolved.automatic if is_lora or key != "lora_rank"]
+    if not wanted or parts.folder is None or parts.data is None:
+        return config
+    if checkpoint is not None:
+        saved: Mapping[str, Any] = read_manifest(checkpoint).record["config"]
+        names = [*wanted, *(["lora_alpha"] if "learning_rate" in wanted and not config.is_set("lora_alpha") else [])]
+        return config.with_choices({name: saved[name] for name in names if name in saved})
+    model, chosen = load_skeleton(parts.folder), {}
+    if "lora_rank" in wanted:
+        data = parts.data
+        tokens = None if data.train is None or data.stream is not None else int(data.train.num_supervised.sum())
+        chosen["lora_rank"] = _rank(config, model, tokens)
+    if "learning_rate" in wanted:
+        chosen |= _rate(config, model)
+    return config.with_choices(chosen)
+
+
+def _rank(config: RunConfig, model: nn.Module, num_tokens: int | None) -> int:
+    sides = sum(_sides(model))
+    ranks = _RANKS if config.run.stage in ("pt", "sft") else _PREFERENCE_RANKS
+    if num_tokens is None:
+        say(f"lora_rank: 64, because the rows of a stream are not counted (auto; {ranks[-1]} holds most).")
+        return 64
+    needed = num_tokens * _BITS_PER_TOKEN
+    fitting = [rank for rank in ranks if rank * sides * _BITS_PER_WEIGHT >= needed]
+    rank = fitting[0] if fitting else ranks[-1]
+    held = "hold" if fitting else "cannot hold, so that full training may learn more than"
+    targets = list(config.flat["lora_target"])
+    remark = "" if targets == ["all"] else f" The finding is about all linear layers, not {', '.join(targets)}."
+    say(
+        f"lora_rank: {rank} (auto): {rank * sides:,} weights on all linear layers {held} what {num_tokens:,} trained "
+        f"tokens say, at two bits a weight and one a token (LoRA Without Regret, 2025).{remark}"
+    )
+    return rank
+
+
+def _sides(model: nn.Module) -> list[int]:
+    """Give rows + columns of every linear layer but the head: the weights that one rank adds."""
+    head: Any = base_model(model).get_output_embeddings()
+    linear = (module for module in model.modules() if isinstance(module, nn.Linear) and module is not head)
+    return [module.in_features + module.out_features for module in linear]
+
+
+def _rate(config: RunConfig, model: nn.Module) -> dict[str, Any]:
+    flat, run = config.flat, config.run
+    tuner, optim = run.finetuning_type, config.training.optim
+    other = [key for key in _OTHER_RATES if flat.get(key)] or ([] if optim.startswith("adamw") else [f"optim: {optim}"])
+    if other or tuner not in ("full", "freeze", "lora"):
+        reason = f"with {other[0]}" if other else f"for finetuning_type {tuner}"
+        raise refusal(
+            "config.value_invalid",
+            f"learning_rate: auto has no published rule {reason}; it knows full, freeze and lora with AdamW.",
+            "Write a number.",
+            key="learning_rate",
+        )
+    model_config: Any = base_model(model).config.get_text_config()
+    kind, width = str(model_config.model_type), int(model_config.hidden_size)
+    power = next((value for start, value in _POWERS.items() if kind.startswith(start)), _POWER)
+    rate, steps = _FULL_RATE * (_WIDTH / width) ** power, [f"5e-5 · (2000 / {width}) ** {power:g} for full training"]
+    chosen: dict[str, Any] = {}
+    if tuner == "lora":
+        rate *= _LORA_FACTOR
+        steps.append("ten times that for LoRA")
+        if not config.is_set("lora_alpha") and not flat["use_rslora"]:
+            chosen["lora_alpha"] = _ALPHA
+            steps.append(f"with lora_alpha: {_ALPHA}, as it was found")
+    if run.stage not in ("pt", "sft"):
+        rate *= _PREFERENCE_FACTOR
+        steps.append("a twentieth for losses on preferences")
+    rate = float(f"{rate:.1e}")
+    say(f"learning_rate: {rate:g} (auto): {', '.join(steps)} (LoRA Without Regret, 2025).")
+    return {**chosen, "learning_rate": rate}
