@@ -97,3 +97,11 @@ def _qat_trains_exact_weights(flat: Flat) -> Finding | None:
     if flat["pure_bf16"]:
         return _conflict("qat rounds exact weights, which pure_bf16 does not keep.", "Write bf16: true instead.")
     return None
+
+
+@_rule("quantization_bit", "train_from_scratch")
+def _fresh_weights_are_not_quantised(flat: Flat) -> Finding | None:
+    if flat["quantization_bit"] is None or not flat["train_from_scratch"]:
+        return None
+    return _conflict("quantization_bit quantises weights that are loaded; train_from_scratch loads none.",
+                     "Keep one of them.")  # fmt: skip

@@ -80,6 +80,7 @@ class BuiltModel:
     choices: Mapping[str, Any]
     coverage: Mapping[str, Any]
     quantization: Quantization | None
+    aids: TrainingAids
 
 
 def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, Any] | None) -> BuiltModel:

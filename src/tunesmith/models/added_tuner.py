@@ -47,6 +47,14 @@ class AddedTuner(Tuner):
 
     def _prepare_quantised(self, model: PreTrainedModel, adapters: Sequence[Path], *, is_trainable: bool) -> nn.Module:
         """Put one adapter beside quantised weights: merging into them would quantise them anew."""
+        if not self.takes_quantised:
+            raise refusal(
+                "model.quantization_not_trainable",
+                f"An adapter of finetuning_type {self.Params.section} computes with the model's own weights in full, "
+                "which are quantised here.",
+                "Leave out quantization_bit, or merge the adapter with `tunesmith export` first.",
+                key="quantization_bit",
+            )
         if len(adapters) > 1 or (is_trainable and self.merges_all()):
             raise refusal(
                 "model.quantization_not_trainable",

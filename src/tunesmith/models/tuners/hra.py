@@ -36,6 +36,7 @@ class HraTuner(LayerTuner):
     """Trains reflections; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = HraParams
+    takes_quantised: ClassVar[bool] = False  # PEFT computes with the base's weight itself
     config_type: ClassVar[type[PeftConfig]] = HRAConfig
     saved_as: ClassVar[Mapping[str, str]] = {
         "hra_rank": "r",

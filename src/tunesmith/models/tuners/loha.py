@@ -31,6 +31,7 @@ class LoHaTuner(LayerTuner):
     """Trains LoHa's matrices; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = LoHaParams
+    takes_quantised: ClassVar[bool] = False  # PEFT computes with the base's weight itself
     config_type: ClassVar[type[PeftConfig]] = LoHaConfig
     saved_as: ClassVar[Mapping[str, str]] = {
         "loha_rank": "r",

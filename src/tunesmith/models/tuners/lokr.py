@@ -31,6 +31,7 @@ class LoKrTuner(LayerTuner):
     """Trains LoKr's matrices; the base model stays as it is."""
 
     Params: ClassVar[type[Section]] = LoKrParams
+    takes_quantised: ClassVar[bool] = False  # PEFT computes with the base's weight itself
     config_type: ClassVar[type[PeftConfig]] = LoKrConfig
     saved_as: ClassVar[Mapping[str, str]] = {
         "lokr_rank": "r",
