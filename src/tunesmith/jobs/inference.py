@@ -39,7 +39,7 @@ def load_served(config: RunConfig) -> ServedModel:
     template = load_served_template(config, tokenizer, [folder, *adapters])
     is_auto = config.model.infer_dtype == "auto"
     dtype = inference_dtype(config.model.infer_dtype, load_model_config(folder))
-    quantization = chosen_quantization(config, None if is_auto and adapters else dtype)
+    quantization = chosen_quantization(config, folder, None if is_auto else dtype)
     if quantization is not None:
         dtype = getattr(torch, quantization.dtype)
     base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], quantization=quantization)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns a quantised model into a plain float32 one with the weights it computes with, for merging and comparing."""
 
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.models.anatomy import base_model
-from tunesmith.models.quantizers.base import Quantizer, quantised_layers
+from tunesmith.models.quantizers.base import Quantizer, forget_quantisation, quantised_layers
 from tunesmith.models.tuners.base import Tuner
-
-_FLAGS = ("is_loaded_in_4bit", "is_loaded_in_8bit", "hf_quantizer", "quantization_method")
 
 
 @torch.no_grad()
@@ -50,16 +47,6 @@ def merge_dequantised(tuner: Tuner, model: nn.Module, plain: PreTrainedModel) ->
     with tempfile.TemporaryDirectory() as place:
         tuner.save(model, Path(place))
         return tuner.merge(tuner.load(plain, Path(place), is_trainable=False))
-
-
-def forget_quantisation(model: Any) -> None:
-    """Remove what transformers noted on a model and its configuration when it loaded quantised weights."""
-    for flag in _FLAGS:
-        with contextlib.suppress(AttributeError):
-            delattr(model, flag)
-    model.is_quantized = False
-    with contextlib.suppress(AttributeError):
-        del model.config.quantization_config
 
 
 def _plain_layer(module: Any, quantizer: Quantizer) -> nn.Module:

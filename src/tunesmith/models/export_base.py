@@ -90,7 +90,8 @@ def load_export_base(source: ExportSource, tuner: Tuner, probes: Sequence[Tensor
 @torch.no_grad()
 def trained_logits(model: nn.Module, probes: Sequence[Tensor]) -> list[Tensor]:
     """Run a model with a quantised base in float32; it is used up."""
-    widen(model).eval()
+    model = widen(model)
+    model.eval()
     device = next(model.parameters()).device
     return [model(input_ids=ids.to(device), use_cache=False).logits[0].float().cpu() for ids in probes]
 

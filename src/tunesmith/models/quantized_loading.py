@@ -35,14 +35,12 @@ class LoadingPlan:
 
     def options(self) -> dict[str, Any]:
         """Give further arguments of from_pretrained; weights are quantised on the device that computes with them."""
-        own = self.quantizer.options(self.wanted) if self.wanted is not None else {}
-        return {**own, "device_map": {"": str(self.device)}}
+        return {**self.quantizer.options(self.wanted), "device_map": {"": str(self.device)}}
 
     def finish(self, model: PreTrainedModel) -> PreTrainedModel:
         """Do what remains when the weights are loaded."""
         self.quantizer.finish(model, self.wanted)
-        model.requires_grad_(False)
-        return model
+        return model.requires_grad_(self.quantizer.gives_plain)
 
 
 def loading_plan(folder: Path, wanted: Quantization | None, device: torch.device) -> LoadingPlan | None:
@@ -59,7 +57,7 @@ def loading_plan(folder: Path, wanted: Quantization | None, device: torch.device
             key="quantization_bit",
         )
     quantizer = quantizers.get(wanted.method)() if wanted is not None else _reader(stored or "", folder)
-    if wanted is not None and wanted.bits not in quantizer.bits:
+    if wanted is not None and quantizer.refused is None and wanted.bits not in quantizer.bits:
         raise bits_refused(wanted.method, wanted.bits, quantizer.bits)
     quantizer.refuse_here(device)
     return LoadingPlan(quantizer=quantizer, wanted=wanted, device=device)
@@ -88,21 +86,23 @@ def _reader(method: str, folder: Path) -> Quantizer:
 
 def look_at_quantization(config: RunConfig, folder: Path, device: torch.device) -> None:
     """Refuse a way of quantising that does not run here, or a tuner that would train quantised weights."""
-    wanted, stored = asked_quantization(config), stored_method(folder)
-    loading_plan(folder, wanted, device)
-    kind = tuners.get(config.run.finetuning_type)
-    if config.job == "train" and config.run.do_train and (wanted or stored) and not kind.takes_quantised:
+    wanted, stored = asked_quantization(config, folder), stored_method(folder)
+    plan = loading_plan(folder, wanted, device)
+    if plan is not None and not plan.quantizer.gives_plain and not _takes_quantised(config):
         raise refusal(
             "model.quantization_not_trainable",
-            f"finetuning_type {config.run.finetuning_type} trains the model's own weights, which are quantised here "
+            f"finetuning_type {config.run.finetuning_type} needs the model's own weights in full, which are quantised here "
             f"({wanted.words() if wanted else stored}).",
             "Write finetuning_type: lora, or leave out quantization_bit and use the unquantised model.",
             key="finetuning_type",
         )
 
 
-def asked_quantization(config: RunConfig) -> Quantization | None:
-    """Give what the keys ask for, else what the last adapter was trained on, unless the original base is wanted."""
+def asked_quantization(config: RunConfig, folder: Path) -> Quantization | None:
+    """Give what the keys ask for, else what the last adapter was trained on, or the model itself (`qat`).
+
+    The original base of an adapter may be wanted instead; and training all weights goes on from the exact ones.
+    """
     section, details = config.quantization, config.part(QuantizationDetails)
     if section.quantization_bit is not None:
         return Quantization(
@@ -111,39 +111,45 @@ def asked_quantization(config: RunConfig) -> Quantization | None:
             kind=details.quantization_type,
             is_double=details.double_quantization,
         )
+    if section.adapter_base == "original" or not _takes_quantised(config):
+        return None
+    return _recorded(config, folder)
+
+
+def trained_quantization(config: RunConfig, folder: Path) -> Quantization | None:
+    """Give how the weights were quantised in training, whatever base is wanted now; the keys have the last word."""
+    recorded = _recorded(config, folder)
+    if recorded is not None and config.quantization.quantization_bit is None:
+        return recorded
+    return chosen_quantization(config, folder, None)
+
+
+def _recorded(config: RunConfig, folder: Path) -> Quantization | None:
     adapters = config.model.adapter_name_or_path
-    return read_base_record(Path(adapters[-1])) if adapters and section.adapter_base == "trained" else None
+    return (read_base_record(Path(adapters[-1])) if adapters else None) or read_base_record(folder)
 
 
-def trained_quantization(config: RunConfig) -> Quantization | None:
-    """Give how the base of an adapter was quantised when it was trained, whatever base is wanted now."""
-    adapters = config.model.adapter_name_or_path
-    recorded = read_base_record(Path(adapters[-1])) if adapters else None
-    return (
-        recorded
-        if recorded is not None and config.quantization.quantization_bit is None
-        else (chosen_quantization(config, None))
-    )
+def _takes_quantised(config: RunConfig) -> bool:
+    trains = config.job == "train" and config.run.do_train
+    return not trains or tuners.get(config.run.finetuning_type).takes_quantised
 
 
-def chosen_quantization(config: RunConfig, dtype: torch.dtype | None) -> Quantization | None:
-    """Give how the base of this run is quantised, and say what was not asked for; weights are first cast to `dtype`.
+def chosen_quantization(config: RunConfig, folder: Path, dtype: torch.dtype | None) -> Quantization | None:
+    """Give how the weights of this run are quantised, and say what was not asked for.
 
-    Without a dtype it is the one of the record that the adapter carries.
+    They are cast to `dtype` before; without one, to that of the record of the training.
     """
-    wanted, adapters = asked_quantization(config), config.model.adapter_name_or_path
-    recorded = read_base_record(Path(adapters[-1])) if adapters else None
+    wanted, recorded = asked_quantization(config, folder), _recorded(config, folder)
     if wanted is None:
         return None
     if wanted == recorded:
-        say(f"The base model is quantised as the adapter was trained on it: {recorded.words()}.")
+        say(f"The model's weights are quantised as in its training: {recorded.words()}.")
     elif recorded is not None and replace(recorded, dtype=wanted.dtype) != wanted:
         emit_warning(
             warning(
                 "model.quantization_differs",
-                f"The adapter {adapters[-1]} was trained on weights of {recorded.words()}, and is used on "
-                f"{wanted.words()}.",
-                "Leave out quantization_bit to repeat what it was trained on.",
+                f"The training was on weights of {recorded.words()}; now they are of {wanted.words()}.",
+                "Leave out quantization_bit to repeat what was trained.",
                 key="quantization_bit",
             )
         )

@@ -43,7 +43,7 @@ def test_every_key_stands_in_the_help_of_some_command() -> None:
         ("--lora-rank", "whole number (≥ 1)"),
         ("lr_scheduler_type", "choices   linear, cosine"),
         ("warmup_ratio", "warmup_ratio is an older name of warmup_steps."),
-        ("quantization_bit", "known, not built yet: it waits for quantised loading."),
+        ("export_quantization_bit", "known, not built yet: it waits for quantised export."),
         ("logging_dir", "TENSORBOARD_LOGGING_DIR"),
         ("val_dataset", "Write eval_dataset"),
         ("stage", "not built yet  rm, ppo"),

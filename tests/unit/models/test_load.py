@@ -176,7 +176,7 @@ def test_config_that_is_not_json(model_copy: Path) -> None:
 
 
 def test_quantised_folder_is_refused_by_name(model_copy: Path) -> None:
-    edit_config(model_copy, quantization_config={"quant_method": "gptq", "bits": 4})
+    edit_config(model_copy, quantization_config={"quant_method": "spqr", "bits": 3})
     assert code_of(lambda: load(model_copy)) == "model.quantization_unsupported"
 
 

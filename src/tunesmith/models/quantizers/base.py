@@ -5,6 +5,7 @@
 Only adapters are trained on quantised weights. A quantiser sees modules and tensors; it never sees tuners or data.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,6 +17,9 @@ from transformers import PreTrainedModel
 from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.optional import has_package
 from tunesmith.core.registry import Registry
+
+# The last one would quantise the weights of FP8 folders again when they are saved.
+_FLAGS = ("is_loaded_in_4bit", "is_loaded_in_8bit", "hf_quantizer", "quantization_method", "_weight_conversions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +49,14 @@ class Quantizer:
     package: ClassVar[str]
     # What to hand to pip.
     requirement: ClassVar[str] = "tunesmith[quant]"
-    # Why adapters cannot be trained on it ("it …"); None where they can.
-    no_training: ClassVar[str | None] = None
+    # Why it is not used at all ("it …"); None where it is.
+    refused: ClassVar[str | None] = None
     needs_gpu: ClassVar[bool] = False
+    # Whether what it reads becomes plain weights while loading.
+    gives_plain: ClassVar[bool] = False
 
-    def options(self, wanted: Quantization) -> dict[str, Any]:
-        """Give further arguments of transformers' from_pretrained."""
+    def options(self, wanted: Quantization | None) -> dict[str, Any]:
+        """Give further arguments of transformers' from_pretrained; `wanted` is None for quantised folders."""
         return {}
 
     def finish(self, model: PreTrainedModel, wanted: Quantization | None) -> None:
@@ -70,6 +76,13 @@ class Quantizer:
 
     def refuse_here(self, device: torch.device) -> None:
         """Refuse where the package is missing or this device is not enough."""
+        if self.refused is not None:
+            raise refusal(
+                "model.quantization_unsupported",
+                f"Weights of this kind ({self.package}) are not used: {self.refused}.",
+                "Write quantization_method: bnb, or use the unquantised model.",
+                key="quantization_method",
+            )
         if not has_package(self.package):
             raise refusal(
                 "environment.package_missing",
@@ -84,6 +97,18 @@ class Quantizer:
                 "Use a machine with a GPU, the unquantised model, or quantization_method: bnb.",
                 key="quantization_method",
             )
+
+
+class PlainReader(Quantizer):
+    """A method of which only folders are read, into plain weights that any tuner takes."""
+
+    package = "transformers"
+    gives_plain = True
+
+    def finish(self, model: PreTrainedModel, wanted: Quantization | None) -> None:
+        """Let the model be a plain one, in one number format: what is read may come in others."""
+        forget_quantisation(model)
+        model.to(model.config.dtype)  # type: ignore[arg-type]  # its overloads forget dtypes
 
 
 quantizers: Registry[type[Quantizer]] = Registry(
@@ -122,6 +147,16 @@ def full_weight_OI(module: Any) -> Tensor:
             return part.weight_OI(module)
     weight: Tensor = module.weight
     return weight.float()
+
+
+def forget_quantisation(model: Any) -> None:
+    """Remove what transformers noted on a model and its configuration when it loaded quantised weights."""
+    for flag in _FLAGS:
+        with contextlib.suppress(AttributeError):
+            delattr(model, flag)
+    model.is_quantized = False
+    with contextlib.suppress(AttributeError):
+        del model.config.quantization_config
 
 
 def bits_refused(method: str, bits: int, offered: tuple[int, ...]) -> TunesmithError:

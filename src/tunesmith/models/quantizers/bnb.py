@@ -24,8 +24,10 @@ class BitsAndBytes(Quantizer):
     reads = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit")
     package = "bitsandbytes"
 
-    def options(self, wanted: Quantization) -> dict[str, Any]:
-        """Ask transformers for bitsandbytes' layers."""
+    def options(self, wanted: Quantization | None) -> dict[str, Any]:
+        """Ask transformers for bitsandbytes' layers; quantised folders ask for them themselves."""
+        if wanted is None:
+            return {}
         if wanted.bits == 8:
             return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
         return {

@@ -23,7 +23,6 @@ class Hqq(Quantizer):
 
     bits = (4, 8, 5, 6, 3, 2, 1)
     package = "hqq"
-    requirement = "hqq>=0.2.8"
 
     def finish(self, model: PreTrainedModel, wanted: Quantization | None) -> None:
         """Quantise the loaded layers one by one."""

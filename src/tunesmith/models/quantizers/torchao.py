@@ -25,12 +25,15 @@ class TorchAo(Quantizer):
     reads = ("torchao",)
     package = "torchao"
 
-    def options(self, wanted: Quantization) -> dict[str, Any]:
-        """Ask transformers for weight-only tensors."""
+    def options(self, wanted: Quantization | None) -> dict[str, Any]:
+        """Ask transformers for weight-only tensors; quantised folders ask for them themselves."""
+        if wanted is None:
+            return {}
         ao: Any = import_optional("torchao.quantization", extra="quant", needed_for="quantization_method: torchao")
         if wanted.bits == 8:
-            return {"quantization_config": TorchAoConfig(ao.Int8WeightOnlyConfig())}
-        kind = ao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=ao.PerGroup(GROUP))
+            kind = ao.IntxWeightOnlyConfig(weight_dtype=torch.int8, granularity=ao.PerAxis(0))
+        else:
+            kind = ao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=ao.PerGroup(GROUP))
         return {"quantization_config": TorchAoConfig(kind)}
 
     def owns(self, module: nn.Module) -> bool:
