@@ -45,7 +45,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "lomo": {"learning_rate": 0.1},
     "sgd": {"learning_rate": 0.1},
     "schedule_free_sgd": {"learning_rate": 0.1},
-    "schedule_free_radam": {"learning_rate": 2e-2},
+    "schedule_free_radam": {"learning_rate": 2e-2, "num_train_epochs": 12},  # its first steps are not adaptive,
     "adagrad": {"learning_rate": 1e-2},
 }
 PACKAGES = {"schedule_free": "schedulefree", "stable_adamw": "optimi", "adamw_torch_": "torchao"}
@@ -78,9 +78,9 @@ def model_of_some_size() -> PreTrainedModel:
 
 
 def run_with(name: str, folder: Path, *callbacks: Any) -> TunesmithTrainer:
-    keys: dict[str, Any] = {"learning_rate": 2e-3, "optim": name, **KEYS.get(name, {})}
+    usual = {"save_strategy": "steps", "save_steps": 2, "num_train_epochs": 5, "lr_scheduler_type": "constant"}
+    keys: dict[str, Any] = {**usual, "learning_rate": 2e-3, "optim": name, **KEYS.get(name, {})}
     built = build_optimizer(configured(**keys))
-    keys |= {"save_strategy": "steps", "save_steps": 2, "num_train_epochs": 5, "lr_scheduler_type": "constant"}
     keys |= {"max_grad_norm": 0.0 if "layerwise" in name else 1.0}
     run = TinyRun(
         folder=folder,

@@ -80,7 +80,9 @@ def test_weights_are_never_offloaded() -> None:
 
 
 def test_on_the_cpu_nothing_is_offloaded() -> None:
-    aids = attach_aids(tiny_model(), AidsSection(use_unsloth_gc=True, enable_liger_kernel=True), device=CPU)
+    aids = attach_aids(
+        tiny_model(), AidsSection.model_validate({"use_unsloth_gc": True, "enable_liger_kernel": True}), device=CPU
+    )
     assert aids.offload is None and aids.balance is None
 
 

@@ -25,14 +25,16 @@ SMALL: dict[str, Any] = {
 }
 CONFIGS: dict[str, Any] = {
     "mixtral": MixtralConfig(**SMALL, num_local_experts=4),
-    "qwen3_moe": Qwen3MoeConfig(**SMALL, num_experts=4, moe_intermediate_size=24, head_dim=8),
+    "qwen3_moe": Qwen3MoeConfig(**SMALL, num_experts=4, moe_intermediate_size=24),
 }
 
 
 def mixture(kind: str) -> PreTrainedModel:
     torch.manual_seed(1)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(CONFIGS[kind])
-    return model.train()
+    model = AutoModelForCausalLM.from_config(CONFIGS[kind])
+    assert isinstance(model, PreTrainedModel)
+    model.train()
+    return model
 
 
 def router_gradients(model: nn.Module) -> torch.Tensor:

@@ -21,7 +21,9 @@ class LisaSwitch(Section):
 
     section: ClassVar[str] = "optimizers"
 
-    lisa_activated_layers: int = Field(0, ge=0, description="LISA: layers trained at a time; 0: no LISA. 2 is usual.")
+    lisa_activated_layers: int | None = Field(
+        None, ge=0, description="LISA: layers trained at a time; unset or 0: no LISA. 2 is usual."
+    )
 
 
 class LisaParams(Section):
@@ -44,7 +46,7 @@ class Lisa(OptimizerPart):
     def build(self, model: nn.Module, args: TrainingArguments) -> torch.optim.Optimizer:
         """Draw layers by the run's seed and the number of the period."""
         assert isinstance(self.switch, LisaSwitch) and isinstance(self.params, LisaParams)
-        layers, count = layer_weights(model), self.switch.lisa_activated_layers
+        layers, count = layer_weights(model), self.switch.lisa_activated_layers or 0
         if count > len(layers):
             raise refusal(
                 "config.value_out_of_range",
