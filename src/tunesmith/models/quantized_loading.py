@@ -91,8 +91,8 @@ def look_at_quantization(config: RunConfig, folder: Path, device: torch.device) 
     if plan is not None and not plan.quantizer.gives_plain and not _takes_quantised(config):
         raise refusal(
             "model.quantization_not_trainable",
-            f"finetuning_type {config.run.finetuning_type} needs the model's own weights in full, which are quantised here "
-            f"({wanted.words() if wanted else stored}).",
+            f"finetuning_type {config.run.finetuning_type} needs the model's own weights in full; they are quantised "
+            f"here ({wanted.words() if wanted else stored}).",
             "Write finetuning_type: lora, or leave out quantization_bit and use the unquantised model.",
             key="finetuning_type",
         )

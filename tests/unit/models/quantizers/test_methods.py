@@ -38,6 +38,8 @@ TUNERS: dict[str, dict[str, Any]] = {
     "dora": {"use_dora": True},
     "pissa": {"pissa_init": True},
 }
+# Every tuner on one way of each kind of layer, LoRA on all.
+PAIRS = [(way, name) for way in WAYS for name in TUNERS if name == "lora" or way in ("nf4", "bnb8", "torchao8", "hqq4")]
 Load = Callable[..., Any]
 
 
@@ -114,8 +116,7 @@ def test_evaluation_between_steps_changes_nothing(way: str, load: Load) -> None:
     assert runs[0] == runs[1] and runs[0][-1] < runs[0][0]
 
 
-@pytest.mark.parametrize("name", TUNERS)
-@pytest.mark.parametrize("way", ["nf4", "bnb8", "torchao8", "hqq4"])
+@pytest.mark.parametrize(("way", "name"), PAIRS)
 def test_adapters_train_save_load_and_merge(way: str, name: str, load: Load, tmp_path: Path) -> None:
     tuner, base = build(name), load(way)
     before = logits(base)
@@ -176,3 +177,14 @@ def test_layers_of_another_kind_come_back_as_they_were(tmp_path: Path) -> None:
     dequantise(model).save_pretrained(tmp_path / "plain")
     plain = load_model(tmp_path / "plain", dtype=torch.float32, device=cpu, attention="sdpa")
     assert (logits(plain) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("way", ["nf4", "bnb8", "torchao8", "torchao4"])
+def test_folders_with_quantised_weights_are_read(way: str, load: Load, tmp_path: Path) -> None:
+    saved = load(way)
+    expected = logits(saved)
+    saved.save_pretrained(tmp_path)
+    model = load_model(tmp_path, dtype=torch.float32, device=torch.device("cpu"))
+    assert is_quantised(model) and torch.equal(logits(model), expected)
+    tuned = build("lora").attach(model)
+    assert losses(tuned, 3, evaluates=True) == losses(build("lora").attach(load(way)), 3, evaluates=False)
