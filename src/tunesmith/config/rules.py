@@ -281,9 +281,10 @@ def _stopping_needs_evaluation(flat: Flat) -> Finding | None:
 
 @_rule("lr_scheduler_type", "eval_strategy")
 def _plateau_needs_evaluation(flat: Flat) -> Finding | None:
-    if flat["lr_scheduler_type"] != "reduce_lr_on_plateau" or flat["eval_strategy"] != "no":
+    schedule = flat["lr_scheduler_type"]
+    if schedule not in ("reduce_lr_on_plateau", "greedy") or flat["eval_strategy"] != "no":
         return None
-    return _conflict("reduce_lr_on_plateau follows the evaluations, but eval_strategy is no.",
+    return _conflict(f"{schedule} follows the evaluations, but eval_strategy is no.",
                      "Write eval_strategy: steps or epoch, or another scheduler.")  # fmt: skip
 
 

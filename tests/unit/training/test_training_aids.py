@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MixtralConfig, MixtralForCausalLM
 
+from tests.unit.training.batches import make_store
 from tests.unit.training.runs import TinyRun, tiny_model
 from tests.unit.training.test_trainer import Kill, flat_weights, losses
 from tunesmith.models.aids import TrainingAids
@@ -124,3 +125,27 @@ def test_balance_spreads_the_tokens_over_the_experts(tmp_path: Path, accumulatio
         trainer.train()
         results.append(imbalance(trainer))
     assert results[1] < results[0] and results[1] < 2.05
+
+
+def greedy_run(folder: Path, *callbacks: Any) -> Any:
+    keys = {
+        **SAVING,
+        "lr_scheduler_type": "greedy",
+        "lr_scheduler_kwargs": {"patience": 1, "factor": 0.5, "smooth": True},
+        "eval_strategy": "steps",
+        "eval_steps": 1,
+    }
+    evals = {"held": make_store((9, 14, 6))}
+    return TinyRun(folder=folder, evals=evals, callbacks=list(callbacks), keys=keys).trainer()
+
+
+def test_a_greedy_schedule_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    straight = greedy_run(tmp_path / "straight")
+    straight.train()
+    with pytest.raises(KeyboardInterrupt):
+        greedy_run(tmp_path / "killed", Kill(8)).train()
+    resumed = greedy_run(tmp_path / "killed")
+    resumed.train(resume_from_checkpoint=str(list_checkpoints(tmp_path / "killed")[-1][1]))
+    assert torch.equal(flat_weights(straight), flat_weights(resumed))
+    rates = {entry["learning_rate"] for entry in straight.state.log_history if "learning_rate" in entry}
+    assert len(rates) > 1, "the schedule changed the rate"
