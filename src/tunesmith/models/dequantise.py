@@ -22,7 +22,8 @@ def dequantise(model: PreTrainedModel) -> PreTrainedModel:
     for name, module, quantizer in list(quantised_layers(model)):
         model.set_submodule(name, _plain_layer(module, quantizer))
     forget_quantisation(model)
-    return model.float()
+    model.float()
+    return model
 
 
 @torch.no_grad()

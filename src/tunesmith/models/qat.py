@@ -18,6 +18,7 @@ from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.quantizers.torchao import GROUP
 
 BITS = {"int8": 8, "int4": 4}
+_INT4: torch.dtype = vars(torch)["int4"]  # torch's stubs do not know it
 
 
 def quantization_of(qat: str) -> Quantization:
@@ -35,7 +36,7 @@ def prepare_qat(model: nn.Module, qat: str) -> None:
         rounding = aware.IntxFakeQuantizeConfig(torch.int8, "per_channel", is_symmetric=True)
     else:
         _refuse_broken_groups(model, chosen)
-        rounding = aware.IntxFakeQuantizeConfig(torch.int4, group_size=GROUP, is_symmetric=True)
+        rounding = aware.IntxFakeQuantizeConfig(_INT4, group_size=GROUP, is_symmetric=True)
     ao.quantize_(
         model,
         aware.QATConfig(weight_config=rounding, step="prepare"),

@@ -155,7 +155,7 @@ def to_fp8(folder: Path, place: Path) -> dict[str, Tensor]:
 
 def test_fp8_folders_become_plain_weights_that_are_saved_as_such(tmp_path: Path) -> None:
     source = tmp_path / "plain"
-    sizes = {"hidden_size": 256, "intermediate_size": 384, "head_dim": 64, "num_key_value_heads": 4}
+    sizes: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 384, "head_dim": 64, "num_key_value_heads": 4}
     tiny_model("llama", **sizes).save_pretrained(source)
     meant = to_fp8(source, tmp_path / "fp8")
     model = load_model(tmp_path / "fp8", dtype=torch.float32, device=CPU)

@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from transformers import Mxfp4Config
+from transformers.utils.quantization_config import Mxfp4Config
 
 from tunesmith.models.quantizers.base import PlainReader, Quantization, quantizers
 

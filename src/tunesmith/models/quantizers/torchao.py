@@ -15,6 +15,7 @@ from tunesmith.core.optional import import_optional
 from tunesmith.models.quantizers.base import Quantization, Quantizer, quantizers
 
 GROUP = 32
+_INT4: torch.dtype = vars(torch)["int4"]  # torch's stubs do not know it
 
 
 @quantizers.register("torchao")
@@ -33,7 +34,7 @@ class TorchAo(Quantizer):
         if wanted.bits == 8:
             kind = ao.IntxWeightOnlyConfig(weight_dtype=torch.int8, granularity=ao.PerAxis(0))
         else:
-            kind = ao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=ao.PerGroup(GROUP))
+            kind = ao.IntxWeightOnlyConfig(weight_dtype=_INT4, granularity=ao.PerGroup(GROUP))
         return {"quantization_config": TorchAoConfig(kind)}
 
     def owns(self, module: nn.Module) -> bool:
