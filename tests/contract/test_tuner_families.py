@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scripts.tuner_table import PAGE, RESULTS, page, read_cells
 from tests.unit.models.tiny_models import PADDED_FAMILIES, own_attention, tiny_model
 from tests.unit.models.tiny_tuners import build, logits, train
 from tunesmith.core.errors import TunesmithError
@@ -32,6 +33,11 @@ FUSED = [family for family in PADDED_FAMILIES if family not in ("glm4", "internl
 
 def tiny(family: str) -> Any:
     return tiny_model(family, attention=own_attention(family))
+
+
+def test_the_page_of_tuners_says_what_the_cells_say() -> None:
+    cells = read_cells(RESULTS)
+    assert cells and PAGE.read_text(encoding="utf-8") == page(cells)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training aids: what is added to a model or to its computation while it is trained, and taken away afterwards."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,9 +33,6 @@ class AidsSection(Section):
     use_unsloth: bool = Field(False, description="Accepted for compatibility: the model is loaded as ever.")
     use_v1_kernels: bool = Field(False, description="Accepted for compatibility: kernels are chosen by themselves.")
     upcast_layernorm: bool = Field(False, description="Hold frozen norms in float32 beside short weights.")
-    upcast_lmhead_output: bool = Field(
-        False, description="Accepted for compatibility: logits are always computed in float32."
-    )
     print_param_status: bool = Field(False, description="List every weight: format, device, trained or not.")
     train_from_scratch: bool = Field(False, description="Begin with random weights instead of the model's.")
     freeze_vision_tower: bool = Field(True, description="Keep the vision part of a multimodal model as it is.")
@@ -44,12 +41,3 @@ class AidsSection(Section):
     fp8: bool = Field(False, description="Multiply matrices in 8-bit floats; needs a GPU that does.")
     fp8_backend: Literal["auto", "torchao", "te", "msamp"] = Field("auto", description="Library for fp8.")
     fp8_enable_fsdp_float8_all_gather: bool = Field(False, description="Gather weights of FSDP in 8-bit floats.")
-
-    @property
-    def liger_kernels(self) -> dict[str, Any]:
-        """Kernels to use: the fused losses never, because log-probs come from one place only."""
-        return {
-            **(self.liger_kernel_config or {}),
-            "fused_linear_cross_entropy": False,
-            "cross_entropy": False,
-        }
