@@ -74,7 +74,9 @@ def can_use_liger(device: torch.device) -> bool:
 
 def _use_liger(model: nn.Module, aids: AidsSection) -> None:
     liger = import_optional("liger_kernel.transformers", extra="kernels", needed_for="enable_liger_kernel")
-    liger._apply_liger_kernel_to_instance(model=base_model(model), **aids.liger_kernels)
+    # The fused losses stay off: log-probs come from one place only.
+    kernels = {**(aids.liger_kernel_config or {}), "fused_linear_cross_entropy": False, "cross_entropy": False}
+    liger._apply_liger_kernel_to_instance(model=base_model(model), **kernels)
 
 
 def listing(model: nn.Module) -> list[str]:
