@@ -63,7 +63,7 @@ def test_starts_trains_saves_loads_and_merges(family: str, method: str, tmp_path
 
 @pytest.mark.parametrize("family", FUSED)
 def test_experts_are_adapted_where_they_are_named(family: str, tmp_path: Path) -> None:
-    keys = {"lora_rank": 4, "target_parameters": "experts"}
+    keys: dict[str, Any] = {"lora_rank": 4, "target_parameters": "experts"}
     tuner = build("lora", **keys)
     model = tuner.attach(tiny(family))
     states = {row.name: row.state for row in coverage(model).rows}
@@ -83,7 +83,7 @@ def test_experts_are_adapted_where_they_are_named(family: str, tmp_path: Path) -
 
 def gradients_of_experts(model: nn.Module) -> dict[str, Tensor]:
     """Give the gradients of the second matrices, the first of which are zero at the start."""
-    output: Any = model(input_ids=torch.arange(3, 30)[None]).logits  # type: ignore[operator]
+    output: Any = model(input_ids=torch.arange(3, 30)[None]).logits
     output.square().mean().backward()
     found = {name: weight.grad for name, weight in trained_parameters(model) if "experts" in name and "lora_B" in name}
     model.zero_grad()

@@ -110,7 +110,7 @@ def _adapted_weights(model: nn.Module) -> set[int]:
     return found
 
 
-def _trains(layer: BaseTunerLayer) -> bool:
+def _trains(layer: Any) -> bool:
     """Say whether anything in the wrapper itself is trained; wrappers of one module's weights are nested."""
     inner = {id(parameter) for parameter in layer.base_layer.parameters()}
     return any(parameter.requires_grad and id(parameter) not in inner for parameter in layer.parameters())

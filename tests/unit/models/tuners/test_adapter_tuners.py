@@ -3,6 +3,7 @@
 """What all tuners over PEFT share: families, targets, layers of another kind, adapters of another kind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,15 @@ from tests.unit.models.tuners.test_lora import tuner as lora
 from tunesmith.core.errors import TunesmithError
 from tunesmith.models.adapter_tuner import AdapterTuner, LayerTuner
 from tunesmith.models.coverage import coverage
-from tunesmith.models.tuners.base import trained_parameters, tuners
+from tunesmith.models.tuners.base import Tuner, trained_parameters, tuners
 
 NAMES = [name for name in tuners.names() if issubclass(tuners.get(name), AdapterTuner) and name != "lora"]
 LAYERED = [name for name in NAMES if issubclass(tuners.get(name), LayerTuner)]
+
+
+def aimed(name: str, target: str) -> Tuner:
+    keys: dict[str, Any] = {f"{name}_target": target}
+    return build(name, **keys)
 
 
 @pytest.mark.parametrize("family", ["llama_biased", "qwen3", "gemma2", "phi3"])
@@ -35,7 +41,7 @@ def test_other_families_save_load_and_merge(name: str, family: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", LAYERED)
 def test_targets_are_obeyed_covered_and_refused(name: str) -> None:
-    model = build(name, **{f"{name}_target": "q_proj"}).attach(tiny_model("llama"))
+    model = aimed(name, "q_proj").attach(tiny_model("llama"))
     assert all(".q_proj." in weight for weight, _ in trained_parameters(model))
     states = {row.name: row.state for row in coverage(model).rows}
     assert states["model.layers.*.self_attn.q_proj.weight"] == "adapted"
@@ -43,7 +49,7 @@ def test_targets_are_obeyed_covered_and_refused(name: str) -> None:
     conv = tiny_model("gpt2", n_embd=32, n_head=4, n_layer=2)
     for target, base in (("q_prj", tiny_model("llama")), ("embed_tokens", tiny_model("llama")), ("all", conv)):
         with pytest.raises(TunesmithError) as caught:
-            build(name, **{f"{name}_target": target}).attach(base)
+            aimed(name, target).attach(base)
         assert code_of(caught) == "tuner.target_unknown"
         assert caught.value.problems[0].where.key == f"{name}_target"
 

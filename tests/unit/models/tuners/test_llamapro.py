@@ -29,7 +29,7 @@ def trained_layers(model: Any) -> set[int]:
         ({"llamapro_num_new_blocks": 1}, {4}),
     ],
 )
-def test_new_layers_stand_evenly_behind_groups_of_old_ones(keys: dict[str, int], new: set[int]) -> None:
+def test_new_layers_stand_evenly_behind_groups_of_old_ones(keys: dict[str, Any], new: set[int]) -> None:
     base = tiny_model("llama", num_hidden_layers=4)
     model: Any = build("llamapro", **keys).attach(base)
     assert trained_layers(model) == new and model.config.num_hidden_layers == 4 + len(new)
@@ -54,9 +54,10 @@ def test_the_saved_model_is_whole_and_generates(family: str, tmp_path: Path) -> 
 
 
 def test_what_cannot_be_spread_or_silenced_is_refused() -> None:
-    for keys in ({"llamapro_num_new_blocks": 2}, {"llamapro_num_new_blocks": 2, "llamapro_num_groups": 3}):
+    uneven: list[dict[str, Any]] = [{"llamapro_num_groups": 2}, {"llamapro_num_groups": 3}]
+    for keys in uneven:
         with pytest.raises(TunesmithError) as caught:
-            build("llamapro", **keys).attach(tiny_model("llama"))
+            build("llamapro", **{"llamapro_num_new_blocks": 2, **keys}).attach(tiny_model("llama"))
         assert caught.value.problems[0].code == "tuner.blocks_uneven"
 
 

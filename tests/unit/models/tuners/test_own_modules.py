@@ -52,7 +52,7 @@ def test_the_switch_gives_the_base_model_back(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["LoreftIntervention", "NoreftIntervention", "DireftIntervention"])
 def test_forms_of_reft_start_as_the_identity_and_train(kind: str) -> None:
-    keys = {"reft_intervention_type": kind, "reft_layers": (0, 2)}
+    keys: dict[str, Any] = {"reft_intervention_type": kind, "reft_layers": (0, 2)}
     model = build("reft", **keys).attach(tiny_model("llama"))
     assert {weight.split(".")[2] for weight, _ in trained_parameters(model)} == {"0", "2"}
     assert (logits(model) - logits(tiny_model("llama"))).abs().max() < 1e-6
