@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""How fast and how lean training is: the same rows, hyper-parameters, seed and precision through each peer and us in turn.
+"""How fast and how lean training is: the same rows, hyper-parameters and seed through each peer and us in turn.
 
     python bench/train.py [--environments bench/environments] [--settings sft_lora_4x2 …] [--systems tunesmith trl …]
                           [--rounds 3] [--steps 12] [--warmup 3] [--budget_minutes 60] [--summary_only]
@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--environments", type=Path, default=HERE / "environments")
     parser.add_argument("--work", type=Path, default=HERE / "environments" / "work")
     names = [setting.name for setting in SETTINGS]
-    extra = ["ceiling", "losses", "profile"]
+    extra = ["ceiling", "losses_bf16", "losses_fp32", "profile"]
     parser.add_argument("--settings", nargs="+", default=[*names, *extra], choices=[*names, *extra])
     parser.add_argument("--systems", nargs="+", help="only these, by name with variant, e.g. trl-no_checkpointing")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--loss_steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--budget_minutes", type=float, default=60)
     parser.add_argument("--summary_only", action="store_true")
@@ -104,51 +106,56 @@ def _takes_part(system: str, setting: Setting, chosen: argparse.Namespace, place
 def _measure(setting: Setting, system: str, chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
     warmup, steps = (chosen.warmup, chosen.steps) if setting.steps is None else (1, setting.steps)
     order = order_of(setting, system, places.order(f"{setting.name}/{system}", warmup + steps))
-    if split_system(system) == ["tunesmith"] and _can_compile():
-        order.keys["torch_compile"] = True  # by itself it is on in runs that are long enough to pay for it
-    _write_rows(order)
+    _prepare_order(order, system)
     with busy_core(is_wanted=setting.is_busy):
         return train(split_system(system)[0], order, places, warmup=warmup)
 
 
-def _write_rows(order: Order) -> None:
-    """Write the rows of all steps; packs are filled from all rows."""
-    order.place.mkdir(parents=True, exist_ok=True)
+def _prepare_order(order: Order, system: str) -> None:
+    """Write the rows of all steps (packs are filled from all rows), and compile where ours is to."""
     write_sft_rows(order.place, None if order.packing else order.steps * order.batch * order.accumulation)
+    if split_system(system) == ["tunesmith"] and _can_compile():
+        order.keys["torch_compile"] = True  # by itself it is on in runs that are long enough to pay for it
 
 
 def _can_compile() -> bool:
     return "torch_compile" in load_index().keys
 
 
-def _ours_alone(chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
-    """Give the cells beside the comparisons: the ceiling, the losses beside a plain loop, the profile of a step."""
-    setting = SETTINGS[0]
+def _ours_alone(chosen: argparse.Namespace, places: Places) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Give the cells beside the comparisons: the ceiling, losses beside a plain loop, the profile of a step."""
+    return {
+        "ceiling": lambda: _script("ceiling.py", places.order("ceiling", 1)),
+        "losses_bf16": lambda: _losses(places.order("losses_bf16", chosen.loss_steps), places),
+        "losses_fp32": lambda: _losses(places.order("losses_fp32", chosen.loss_steps, dtype="fp32"), places),
+        "profile": lambda: _profiles(chosen, places),
+    }
 
-    def ceiling() -> dict[str, Any]:
-        return _script("ceiling.py", places.order("ceiling", 1))
 
-    def losses() -> dict[str, Any]:
-        order = places.order("losses", 20)
-        _write_rows(order)
-        return _script("plain_loop.py", order)
+def _losses(order: Order, places: Places) -> dict[str, Any]:
+    """Train the same rows from the same adapter by the plain loop and by us; give both courses of the loss."""
+    write_sft_rows(order.place, order.steps * order.batch * order.accumulation)
+    plain = _script("plain_loop.py", order)
+    order.keys["adapter_name_or_path"] = str(order.place / "adapter")
+    if _can_compile():
+        order.keys["torch_compile"] = True
+    return {**plain, "ours": train("tunesmith", order, places, warmup=1)["losses"]}
 
-    def profile() -> dict[str, Any]:
-        found = {}
-        for system in ("tunesmith", "tunesmith-eager", "llamafactory-no_checkpointing"):
-            if _takes_part(system, setting, argparse.Namespace(settings=[setting.name], systems=None), places):
-                order = order_of(setting, system, places.order(f"profile/{system}", chosen.warmup + 2))
-                _write_rows(order)
-                name = split_system(system)[0]
-                found[system] = train(name, order, places, warmup=chosen.warmup, profiles=True)["profile"]
-        return found
 
-    return {"ceiling": ceiling, "losses": losses, "profile": profile}
+def _profiles(chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
+    setting, found = SETTINGS[0], {}
+    everyone = argparse.Namespace(settings=[setting.name], systems=None)
+    for system in ("tunesmith", "tunesmith-eager", "llamafactory-no_checkpointing"):
+        if _takes_part(system, setting, everyone, places):
+            order = order_of(setting, system, places.order(f"profile/{system}", chosen.warmup + 2))
+            _prepare_order(order, system)
+            name = split_system(system)[0]
+            found[system] = train(name, order, places, warmup=chosen.warmup, profiles=True)["profile"]
+    return found
 
 
 def _script(name: str, order: Order) -> dict[str, Any]:
     """Run a script of ours in a process of its own; its last line is its result."""
-    order.place.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(HERE / "training" / name), str(order.save())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -13,7 +13,7 @@ _MEASURES = ("tokens_per_cpu_second", "tokens_per_second", "peak_rss_bytes")
 # Systems whose tokens differ by more than this did not train the same rows.
 _SAME_TOKENS = 0.01
 # Results of ours alone.
-_ALONE = ("ceiling", "losses", "profile")
+_ALONE = ("ceiling", "losses_bf16", "losses_fp32", "profile")
 
 
 def summarise(results: Mapping[str, Run]) -> dict[str, Any]:
@@ -26,9 +26,13 @@ def summarise(results: Mapping[str, Run]) -> dict[str, Any]:
             found["busy_core"] = _busy(systems, results)
         else:
             found["settings"].append(summarise_setting(name, systems))
-    for name in _ALONE:
-        if name in results:
-            found[name] = profile_shares(results[name]) if name == "profile" else dict(results[name])
+    views = {
+        "ceiling": dict,
+        "profile": profile_shares,
+        "losses_bf16": loss_differences,
+        "losses_fp32": loss_differences,
+    }
+    found |= {name: views[name](results[name]) for name in _ALONE if name in results}
     if "ceiling" in found:
         _add_ceiling(found)
     return found
@@ -122,6 +126,19 @@ def _add_ceiling(found: dict[str, Any]) -> None:
                 values["share_of_ceiling"] = values["tokens_per_second"] / ceiling
 
 
+def loss_differences(found: Run) -> dict[str, Any]:
+    """Give the largest relative difference of ours to the plain loop, and beside it that of the loop to itself."""
+    plain = found["losses"]
+    differences = {"steps": len(plain), "ours_to_plain": _largest_difference(found["ours"], plain)}
+    if "losses_row_by_row" in found:
+        differences["plain_to_itself"] = _largest_difference(found["losses_row_by_row"], plain)
+    return {**differences, "plain": plain, "ours": found["ours"]}
+
+
+def _largest_difference(losses: Sequence[float], others: Sequence[float]) -> float:
+    return max(abs(one - other) / abs(other) for one, other in zip(losses, others, strict=True))
+
+
 def profile_shares(profile: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
     """Sort the operators of each system's steps into kinds, and give each kind's share of the time."""
     shares = {}
@@ -181,7 +198,7 @@ def table(summary: Mapping[str, Any]) -> str:
                 f"  ours: {setting['speed_ratio']:.2f} times the speed of {setting['fastest_peer']} ({low:.2f} to "
                 f"{high:.2f}), {setting['rss_ratio']:.2f} of the memory of {setting['leanest_peer']}"
             )
-    for name in ("start", "busy_core", "ceiling", "losses"):
+    for name in ("start", "busy_core", "ceiling", "losses_bf16", "losses_fp32"):
         if summary.get(name):
             lines.append(f"\n{name}: {summary[name]}")
     return "\n".join(lines)
