@@ -37,6 +37,10 @@ class Places:
         """Say whether a system can run: ours always, a peer with its environment."""
         return system == "tunesmith" or (self.environments / system / "done").is_file()
 
+    def caches(self, system: str) -> Path:
+        """Give the folder of a system's caches."""
+        return self.work / "caches" / system
+
     def order(self, name: str, steps: int, **settings: Any) -> Order:
         """Give the order of a run with a folder of its own."""
         folder = self.work / "runs" / name
@@ -59,7 +63,7 @@ def train(system: str, order: Order, places: Places, *, warmup: int, profiles: b
     if not stamps.is_file():
         tail = (order.place / "output.txt").read_text(encoding="utf-8", errors="replace")[-3000:]
         raise CellFailed(f"{' '.join(command)} gave no stamps:\n{tail}")
-    return _with_rates(json.loads(stamps.read_text(encoding="utf-8")))
+    return with_rates(json.loads(stamps.read_text(encoding="utf-8")))
 
 
 def _command(system: str, order: Order, places: Places) -> list[str]:
@@ -105,7 +109,7 @@ def _environment(system: str, places: Places) -> dict[str, str]:
     """Give each system caches of its own, which last: data are prepared and code is compiled once."""
     dropped = () if places.keeps_threading else _THREADING
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    caches = places.work / "caches" / system
+    caches = places.caches(system)
     temporary = caches / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     named = ("HF_HOME", "MODELSCOPE_CACHE", "XDG_CACHE_HOME", "TUNESMITH_CACHE")
@@ -114,7 +118,8 @@ def _environment(system: str, places: Places) -> dict[str, str]:
     return {**kept, **own, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "TQDM_DISABLE": "1"}
 
 
-def _with_rates(stamps: Mapping[str, Any]) -> dict[str, Any]:
+def with_rates(stamps: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the tokens in a second, of a core and of the clock."""
     tokens = stamps["tokens"]
     return {
         **stamps,

@@ -17,7 +17,7 @@ _VARIANTS: dict[str, dict[str, object]] = {
     "neat": {"neat_packing": True},
     "eager": {"torch_compile": False},
     "compiled": {"torch_compile": True},
-    "cached": {},
+    "cached": {"precompute_ref_log_probs": True},
 }
 
 
@@ -60,6 +60,17 @@ SETTINGS = (
     Setting(name="sft_full_checkpointed", systems=("tunesmith", *PEERS), full=True, checkpointing=True),
     Setting(name="start", systems=("tunesmith-eager", *PEERS), steps=1),
     Setting(name="busy_core", systems=("tunesmith", "tunesmith-eager", "llamafactory-no_checkpointing"), is_busy=True),
+)
+
+DPO_SETTINGS = (
+    Setting(name="dpo_lora", systems=("tunesmith", *_BOTH, "tunesmith-eager"), batch=4, accumulation=1),
+    # The reference's log-probs computed once, before training; LLaMA-Factory and ms-swift cannot.
+    Setting(
+        name="dpo_lora_cached",
+        systems=("tunesmith-cached", "trl-no_checkpointing-cached"),
+        batch=4,
+        accumulation=1,
+    ),
 )
 
 

@@ -43,6 +43,7 @@ class Stamps(TrainerCallback):  # type: ignore[misc]
         """Note when the first step begins."""
         if not state.global_step:
             self._found["seconds_to_first_step"] = time.time() - float(os.environ[STARTED])
+            self._found["cpu_seconds_to_first_step"] = _now()["cpu_seconds"]
             self._previous = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.settings import SETTINGS, split_system
+from training.settings import SETTINGS, Setting, split_system
 
 Run = Mapping[str, Any]
 _MEASURES = ("tokens_per_cpu_second", "tokens_per_second", "peak_rss_bytes")
@@ -38,11 +38,13 @@ def summarise(results: Mapping[str, Run]) -> dict[str, Any]:
     return found
 
 
-def runs_by_setting(results: Mapping[str, Run]) -> dict[str, dict[str, list[Run]]]:
+def runs_by_setting(
+    results: Mapping[str, Run], settings: Sequence[Setting] = SETTINGS
+) -> dict[str, dict[str, list[Run]]]:
     """Group the cells `setting-system-round` by setting and system, in the order of the settings."""
     grouped: dict[str, dict[str, list[Run]]] = {}
     names = {name: tuple(name.split("-", 1)) for name in results if name not in _ALONE}
-    places = [setting.name for setting in SETTINGS]
+    places = [setting.name for setting in settings]
     for name in sorted(names, key=lambda name: (places.index(names[name][0]), name)):
         setting, rest = names[name]
         grouped.setdefault(setting, {}).setdefault(rest.rpartition("-")[0], []).append(results[name])
