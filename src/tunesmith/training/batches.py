@@ -23,8 +23,9 @@ from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules, plan_epoch
 from tunesmith.data.store import TokenRows
 
-# One key around the batch: transformers hands its inputs through functions that expect a mapping.
-Inputs = dict[str, Batch]
+# The batch, and the rows it was made of, by which it can be cut into smaller ones. A mapping, because transformers
+# hands inputs through functions that expect one.
+Inputs = dict[str, Any]
 
 
 class PlannedBatches:
@@ -94,7 +95,7 @@ def build_loader(store: TokenRows, batches: PlannedBatches, settings: LoaderSett
 
 def collate_inputs(rows: list[TokenRow], *, layout: LayoutKind, pad_id: int) -> Inputs:
     """Collate rows into the trainer's inputs."""
-    return {"batch": collate(rows, layout=layout, pad_id=pad_id)}
+    return {"batch": collate(rows, layout=layout, pad_id=pad_id), "rows": tuple(rows)}
 
 
 def evaluation_rules(rules: PlanRules, *, batch_rows: int, world_size: int) -> PlanRules:

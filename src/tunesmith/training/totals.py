@@ -7,7 +7,7 @@ Every rank counts its own share; sums over ranks are made when a number is read.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,12 @@ class MetricSums:
         flat = sum_over_ranks([float(value) for name in names for value in self._sums[name]])
         return dict(zip(names, zip(flat[::2], flat[1::2], strict=True), strict=True))
 
+    def copy(self) -> "MetricSums":
+        """Give sums and counts that go their own way from here."""
+        other = MetricSums()
+        other._sums = {name: list(pair) for name, pair in self._sums.items()}
+        return other
+
     def restore(self, saved: Mapping[str, Sequence[float]]) -> None:
         """Take over sums and counts that `summed` gave."""
         self._sums = {name: list(pair) for name, pair in saved.items()}
@@ -83,6 +89,16 @@ class Meter:
     window_metrics: MetricSums = field(default_factory=MetricSums)
     last_loss: float = 0.0
     _began: float | None = None
+    _mark: tuple[Totals, MetricSums] | None = None
+
+    def mark(self) -> None:
+        """Remember the counts of micro-batches, at the start of a step."""
+        self._mark = (replace(self.here), self.window_metrics.copy())
+
+    def go_back(self) -> None:
+        """Take back the micro-batches counted since `mark`."""
+        assert self._mark is not None, "mark was called"
+        self.here, self.window_metrics = replace(self._mark[0]), self._mark[1].copy()
 
     def start(self) -> None:
         """Start the clock of training."""

@@ -38,6 +38,7 @@ from tunesmith.training.checkpoints import read_manifest
 from tunesmith.training.comparison import Comparison
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
+from tunesmith.training.halving import Halving
 from tunesmith.training.hf_compat import HookedTrainer
 from tunesmith.training.parts import TrainerParts
 from tunesmith.training.random_state import collect_random_states, restore_random_state
@@ -49,6 +50,7 @@ TRAINER_STATE = "trainer_state.json"
 
 @dataclass(kw_only=True)
 class _StepUnderWay:
+    inputs: Sequence[Inputs] = ()
     batches: Sequence[Batch] = ()
     losses: list[torch.Tensor] = field(default_factory=list)
     statistics: Statistics | None = None
@@ -68,6 +70,7 @@ class TunesmithTrainer(HookedTrainer):
         self.restored_step: int | None = None  # of the best checkpoint, once its weights are back
         self._step = _StepUnderWay()
         self._has_started = False
+        self.halving = Halving.of(args, layout=parts.layout, pad_id=parts.pad_id)
         super().__init__(
             model=parts.model,
             args=args,
@@ -112,7 +115,9 @@ class TunesmithTrainer(HookedTrainer):
         if self.control.should_training_stop:
             return [], 0.0
         inputs = [item for _, item in zip(range(num_batches), epoch_iterator, strict=False)]
-        self._step = _StepUnderWay(batches=[item["batch"] for item in inputs])
+        self._step = _StepUnderWay(inputs=inputs, batches=[item["batch"] for item in inputs])
+        self.halving.begin_step()
+        self.meter.mark()
         (units,) = self.sum_over_ranks([math.fsum(map(self.parts.objective.units, self._step.batches))])
         return inputs, units
 
@@ -123,6 +128,16 @@ class TunesmithTrainer(HookedTrainer):
         if self.optimizer is None and self.parts.optimizer is not None:
             self.optimizer = self.parts.optimizer.build(model or self.module, self.args)
         return super().create_optimizer(model)
+
+    def training_step(self, model: nn.Module, inputs: Inputs, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Compute loss and gradient of a micro-batch, in pieces once memory has run out."""
+        compute = partial(super().training_step, model, num_items_in_batch=num_items_in_batch)
+        return self.halving.train(compute, inputs, begin_again=self._begin_again, step=self.state.global_step)
+
+    def _begin_again(self) -> None:
+        self.module.zero_grad()  # accelerate's optimizer clears nothing between the micro-batches of a step
+        self._step.losses.clear()
+        self.meter.go_back()
 
     # Loss
 
@@ -146,7 +161,7 @@ class TunesmithTrainer(HookedTrainer):
     def _begin_step(self, first: Batch) -> None:
         if self.state.global_step == 0:
             self.comparison.check_start(first)
-        batches = (to_device(batch, self.args.device) for batch in self._step.batches)
+        batches = (to_device(batch, self.args.device) for batch in self.halving.cut(self._step.inputs))
         self._step.statistics = self.comparison.of_step(batches)
 
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
@@ -302,6 +317,7 @@ class TunesmithTrainer(HookedTrainer):
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
             "running": dict(self.comparison.running.running),
+            "halving": self.halving.to_json(),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
@@ -351,6 +367,7 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
+        self.halving.restore(progress.get("halving", self.halving.to_json()))  # absent in earlier versions
         running = progress.get("running", {})  # absent in checkpoints of earlier versions
         self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
         if self.parts.stream is not None:
