@@ -25,11 +25,13 @@ from tunesmith.core.types import LayoutKind
 from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.models.anatomy import base_model
+from tunesmith.models.attention.backends import AttentionChoice, Surroundings, choose_backend
 from tunesmith.models.attention.packing import can_pack
-from tunesmith.models.attention.verdicts import remembered_self_test
+from tunesmith.models.attention.verdicts import trusted_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
-from tunesmith.models.load import ATTENTION, load_model
+from tunesmith.models.load import load_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
@@ -42,7 +44,7 @@ from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
 from tunesmith.training.parts import TrainerParts
-from tunesmith.training.precision import choose_dtype
+from tunesmith.training.precision import choose_dtype, mixed_precision
 from tunesmith.training.record import RunRecord
 from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.trainer import TunesmithTrainer
@@ -78,13 +80,15 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    base = load_model(parts.folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], device=device)
+    attention = choose_attention(config, dtype=dtype, device=device)
+    base = load_model(parts.folder, dtype=dtype, attention=attention.implementation, device=device)
     check_head(base)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     model = tuner.prepare(base, adapters, is_trainable=config.run.do_train)
-    layout = choose_layout(model, saved_choices)
+    with mixed_precision(config.training, device):
+        layout = choose_layout(model, saved_choices)
     report = coverage(model)
     if config.run.do_train:
         say(report.table())
@@ -92,11 +96,20 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "layout": layout,
         "dtype": str(dtype).removeprefix("torch."),
         "device": device.type,
+        "attention": str(base_model(model).config._attn_implementation),
         "threads": torch.get_num_threads(),
     }
     if config.run.do_train and build_objective(config).needs_reference:
         choices["reference"] = tuner.base_source
     return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
+
+
+def choose_attention(config: RunConfig, *, dtype: torch.dtype, device: torch.device) -> AttentionChoice:
+    """Choose the attention of a run by the key, the device and what is installed, and say which."""
+    is_short = dtype != torch.float32 or config.training.bf16 or config.training.fp16
+    choice = choose_backend(config.model.flash_attn, Surroundings.of(device, is_short_format=is_short))
+    say(f"Attention: {choice.reason}.")
+    return choice
 
 
 def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> LayoutKind:
@@ -115,7 +128,7 @@ def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> 
     if not is_allowed:
         say(f"Rows are padded, not packed: {reason}.")
         return "padded"
-    trial = remembered_self_test(model)
+    trial = trusted_self_test(model)
     say(f"Rows are {'packed without padding' if trial.is_equal else 'padded'}: {trial.reason}.")
     return "packed" if trial.is_equal else "padded"
 
@@ -130,11 +143,11 @@ def plan_rules(config: RunConfig, args: TrainingArguments, layout: LayoutKind) -
     run, data, training = config.run, config.data, config.training
     return PlanRules(
         seed=run.data_seed if run.data_seed is not None else run.seed,
-        batch_rows=training.per_device_train_batch_size,
+        batch_rows=training.batch_rows,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         world_size=args.world_size,
         pack_tokens=data.cutoff_len if is_packing(config) else None,
-        tokens_per_batch=training.tokens_per_batch,
+        tokens_per_batch=training.token_budget(data.cutoff_len),
         layout=layout,
         shuffle=not training.disable_shuffling,
         drop_last=training.dataloader_drop_last,

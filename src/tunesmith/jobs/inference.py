@@ -5,12 +5,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
-from tunesmith.models.load import ATTENTION, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.attention.backends import Surroundings, choose_backend
+from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.run_template import load_served_template, serving_policy_of
@@ -36,7 +38,9 @@ def load_served(config: RunConfig) -> ServedModel:
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
     dtype = inference_dtype(config.model.infer_dtype, load_model_config(folder))
-    base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn])
+    around = Surroundings.of(default_device(), is_short_format=dtype != torch.float32)
+    attention = choose_backend(config.model.flash_attn, around).implementation
+    base = load_model(folder, dtype=dtype, attention=attention)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
     model = tuner.prepare(base, adapters, is_trainable=False)

@@ -19,8 +19,8 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.core.errors import TunesmithError, refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
-from tunesmith.models.attention.forest import FOREST
-from tunesmith.models.attention.packing import FOREST_TYPES
+from tunesmith.models.attention.families import FOREST_TYPES
+from tunesmith.models.attention.forest import FOREST_NAMES, FOREST_VARLEN
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
 from tunesmith.models.folder import check_folder, read_model_config
 
@@ -28,8 +28,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# Values of the key flash_attn → attention implementation of the loaded model.
-ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
+# A forest's name → transformers' implementation for types that no forest was tried with.
+_WITHOUT_FOREST = {FOREST_VARLEN[2]: "flash_attention_2", FOREST_VARLEN[3]: "flash_attention_3"}
 
 
 def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision: str | None = None) -> Path:
@@ -68,7 +68,8 @@ def load_model(
 ) -> PreTrainedModel:
     """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best).
 
-    `attention` is forest, sdpa or eager; forest gives way to transformers' choice for types it was not tried with.
+    `attention` is a forest's name, sdpa or eager; a forest gives way to transformers' own for types it was not tried
+    with: to its FlashAttention or, where that was not asked for, to its choice.
     """
     check_folder(folder)
     config = load_model_config(folder)
@@ -108,7 +109,9 @@ def _repair_generation_config(model: Any) -> None:
 
 def _attention_for(config: PreTrainedConfig, attention: str) -> str | None:
     """Use the forest only where it was tried; None lets transformers choose (sdpa, or eager where it must)."""
-    return None if attention == FOREST and config.model_type not in FOREST_TYPES else attention
+    if config.model_type in FOREST_TYPES or attention not in FOREST_NAMES:
+        return attention
+    return _WITHOUT_FOREST.get(attention)
 
 
 def _on_device(model: Any, device: torch.device) -> PreTrainedModel:
