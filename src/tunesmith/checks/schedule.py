@@ -36,11 +36,11 @@ def plan_schedule(config: RunConfig, train: TokenRows, *, num_rows: int) -> Sche
     training = config.training
     rules = PlanRules(
         seed=0,
-        batch_rows=training.per_device_train_batch_size,
+        batch_rows=training.batch_rows,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
         pack_tokens=config.data.cutoff_len if is_packing(config) else None,
-        tokens_per_batch=training.tokens_per_batch,
+        tokens_per_batch=training.token_budget(config.data.cutoff_len),
     )
     units = num_units(train.lengths, rules)
     if training.dataloader_drop_last:

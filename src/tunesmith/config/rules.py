@@ -213,7 +213,7 @@ def _rows_or_tokens(flat: Flat) -> Finding | None:
 @_rule("tokens_per_batch", "cutoff_len")
 def _a_row_fits_a_batch(flat: Flat) -> Finding | None:
     tokens, longest = flat["tokens_per_batch"], flat["cutoff_len"]
-    if tokens is None or tokens >= longest:
+    if tokens is None or tokens == "auto" or tokens >= longest:
         return None
     return _conflict(
         f"tokens_per_batch {tokens} is below cutoff_len {longest}: one row of that length would exceed it.",

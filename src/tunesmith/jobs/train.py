@@ -29,6 +29,7 @@ from tunesmith.jobs.assembly import (
     run_arguments,
     side_bytes,
 )
+from tunesmith.jobs.batch_search import settle_batch
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
@@ -67,7 +68,9 @@ def run(config: RunConfig) -> dict[str, Any]:
     set_seed(config.run.seed)
     choices = compare_with_checkpoint(prepared.begin, prepared.record)
     built = build_model(config, prepared.parts, saved_choices=choices)
-    prepared = with_choices(prepared, built)
+    config, batch = settle_batch(config, prepared.parts, built, saved_choices=choices)
+    built = replace(built, choices={**built.choices, **batch})
+    prepared = with_choices(replace(prepared, config=config), built)
     if not config.run.do_train:
         return {**evaluate_only(prepared, built), **predict_if_asked(prepared, built)}
     warn_of_machine(prepared.begin, prepared.record)
@@ -166,7 +169,7 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
         "rows": ledger_of(prepared),
         "forecast": forecast.to_json(),
         "coverage": built.coverage["parameters"],
-        "choices": dict(built.choices),
+        "choices": {**built.choices, **trainer.halving.choices()},
         "plots": [str(path) for path in plots],
         "sample_answers": samples,
     }

@@ -20,6 +20,7 @@ from tunesmith.training.trackers import choose_trackers
 
 _RUN_KEYS = ("output_dir", "seed", "data_seed", "full_determinism", "run_name", "project")
 _OURS = {
+    "auto_find_batch_size",
     "gradient_checkpointing",
     "gradient_checkpointing_kwargs",
     "include_num_input_tokens_seen",
@@ -45,6 +46,7 @@ def build_arguments(
         "activation_checkpointing": is_checkpointing,
         "activation_checkpointing_kwargs": checkpointing_kwargs(training, model) if is_checkpointing else None,
         "save_only_model": training.save_only_model,
+        "per_device_train_batch_size": training.batch_rows,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,
         "remove_unused_columns": False,

@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Out of memory in a training step: the step begins again with its micro-batches cut in halves, and so do all later ones.
+"""Out of memory in a training step: the step begins again with halved micro-batches, and so do all later ones.
 
 The optimizer step keeps its rows, and losses are sums over the units of the whole step, so loss and gradient stay the
 same. It knows neither model nor loss; the trainer gives what computes a micro-batch.
@@ -9,6 +9,7 @@ same. It knows neither model nor loss; the trainer gives what computes a micro-b
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -104,6 +105,10 @@ class Halving:
         """Give what a resumed run must repeat."""
         return {"pieces": self.pieces, "at_steps": list(self.at_steps)}
 
+    def choices(self) -> dict[str, Any]:
+        """Give what was decided for the user, for the report of the run."""
+        return {"halved": self.to_json()} if self.at_steps else {}
+
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on as a checkpoint was left."""
         self.pieces, self.at_steps = saved["pieces"], list(saved["at_steps"])
@@ -120,7 +125,7 @@ class Halving:
         ends = [len(rows) * number // count for number in range(count + 1)]
         return [
             collate_inputs(list(rows[start:end]), layout=self.layout, pad_id=self.pad_id)
-            for start, end in zip(ends[:-1], ends[1:], strict=True)
+            for start, end in pairwise(ends)
         ]
 
     def _halve(self, reason: str, *, step: int) -> None:

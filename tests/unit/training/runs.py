@@ -86,7 +86,7 @@ class TinyRun:
         args = build_arguments(training, run, ModelSection.model_validate({}), has_evaluation=bool(self.evals))
         plan = PlanRules(
             seed=3,
-            batch_rows=training.per_device_train_batch_size,
+            batch_rows=training.batch_rows,
             gradient_accumulation_steps=training.gradient_accumulation_steps,
             pack_tokens=self.pack_tokens,
             shuffle=self.shuffle,

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimisation, precision, evaluation, logging and checkpoints: transformers' TrainingArguments by their names."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tunesmith.config.section import Section
 
+# Rows of a forward pass where none are given, as in transformers: with auto they still make the optimizer step.
+DEFAULT_ROWS = 8
 Optimizer = Literal[
     "adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop",
     "adamw_torch_4bit", "adamw_torch_8bit",
@@ -28,9 +30,14 @@ class TrainingSection(Section):
 
     section: ClassVar[str] = "training"
 
-    per_device_train_batch_size: int = Field(8, ge=1, description="Rows of one forward pass on each device.")
-    tokens_per_batch: int | None = Field(
-        None, ge=1, description="Tokens of one forward pass on each device, padding included, instead of a row count."
+    per_device_train_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        DEFAULT_ROWS, description="Rows of one forward pass on each device; auto: the most that fit, the step's rows stay."
+    )
+    auto_find_batch_size: bool = Field(
+        False, description="Let per_device_train_batch_size be the most that fits; the step's rows stay as they are."
+    )
+    tokens_per_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        None, description="Tokens of one forward pass on each device, padding included; auto: the most that fit."
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes of one optimizer step.")
     per_device_eval_batch_size: int = Field(8, ge=1, description="Rows of one evaluation pass on each device.")
@@ -86,3 +93,18 @@ class TrainingSection(Section):
     save_steps: float = Field(500, gt=0, description="Steps between checkpoints; below 1: a share of all steps.")
     save_total_limit: int | None = Field(None, ge=1, description="Keep so many checkpoints, and the best one.")
     save_only_model: bool = Field(False, description="Save weights only: smaller, but a run cannot be resumed.")
+
+    @property
+    def finds_batch(self) -> bool:
+        """Say whether the largest batch that fits is looked for."""
+        return self.auto_find_batch_size or "auto" in (self.per_device_train_batch_size, self.tokens_per_batch)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a forward pass before any search."""
+        rows = self.per_device_train_batch_size
+        return DEFAULT_ROWS if rows == "auto" else rows
+
+    def token_budget(self, cutoff_len: int) -> int | None:
+        """Tokens of a forward pass before any search: with auto as many as its rows may have."""
+        return self.batch_rows * cutoff_len if self.tokens_per_batch == "auto" else self.tokens_per_batch
