@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed rows and trees give the logits and gradients of separate rows, on every family that may be packed."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from torch import Tensor, nn
 
 from tests.unit.models.tiny_models import FAMILIES, VOCABULARY, WINDOW, own_attention, tiny_model
 from tunesmith.core.types import NO_PARENT, ForestLayout
+from tunesmith.models.attention import cpu, forest
 from tunesmith.models.attention.forest import layout_mask
 from tunesmith.models.attention.packing import can_pack, self_test
+from tunesmith.models.attention.pieces import cut
+from tunesmith.models.attention.verdicts import trusted_self_test
 
 CPU = torch.device("cpu")
 
@@ -148,6 +153,34 @@ def test_self_test_passes_on_sound_models(family: str, dtype: torch.dtype) -> No
     report = self_test(model)
     assert report.is_equal and report.difference <= report.tolerance, report.reason
     assert model.training
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
+def test_self_test_notices_forgotten_windows_that_are_longer_than_its_rows(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_model(family, sliding_window=64)
+    assert self_test(model).is_equal and model.config.sliding_window == 64
+    monkeypatch.setattr(cpu, "cut", lambda layout, window: cut(layout, None))
+    assert not self_test(model).is_equal
+
+
+def test_self_test_notices_forgotten_parents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "cut", lambda layout, window: replace(cut(layout, window), inherited=()))
+    assert not self_test(tiny_model("llama")).is_equal
+
+
+def test_a_kernel_that_fails_falls_back_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: Any, **__: Any) -> Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(forest, "attend_blocks", failing)
+    model = tiny_model("llama", attention="forest_blocks")
+    report = trusted_self_test(model, cache=tmp_path)
+    assert report.is_equal and model.config._attn_implementation == "forest"
+    assert "falls back from forest_blocks to forest" in (said := capsys.readouterr().err) and "no kernel image" in said
 
 
 class ForgetsLayout(nn.Module):

@@ -72,7 +72,7 @@ _OWN: dict[str, dict[str, Any]] = {
 def random_model(model_type: str, *, attention: str) -> Any:
     """Build the type's tiny model for evaluation, with the same weights at every call; its layers are of every kind."""
     default = CONFIG_MAPPING[model_type]()
-    settings = {**_SHAPE, **{name: value for name, value in _FURTHER.items() if name in dir(default)}}
+    settings: dict[str, Any] = {**_SHAPE, **{name: value for name, value in _FURTHER.items() if name in dir(default)}}
     kinds = list(dict.fromkeys(default.layer_types)) if "layer_types" in dir(default) and default.layer_types else []
     if kinds:
         settings["layer_types"] = (kinds * 2)[:2]
