@@ -6,7 +6,7 @@
                         [--systems tunesmith trl …] [--rounds 3] [--steps 20] [--budget_minutes 120] [--summary_only]
 
 Cells are those of bench/train.py: one process each, skipped where bench/results/dpo/CELL.json is there. Pairs are cut
-to 512 tokens a side. Tokens are those of both sides, the prompt counted twice for every system, as padded pairs hold it.
+to 512 tokens a side. Tokens are those of both sides, the prompt counted twice for every system, as in padded pairs.
 In dpo_lora_cached the reference's log-probs are computed once, before training. `three_passes` in
 bench/results/dpo.json is the rate over three passes through the pairs, that making counted once: its CPU seconds are
 those up to the first step beyond those of the same system without it.

@@ -42,6 +42,7 @@ def _settings(order: Order) -> dict[str, object]:
         "max_steps": order.steps,
         "seed": order.seed,
         "torch_dtype": "float32" if order.full or order.dtype == "fp32" else "bfloat16",
+        "fp16": "false",
         "bf16": str(order.dtype == "bf16").lower(),
         "use_cpu": "true",
         "logging_steps": 1,
