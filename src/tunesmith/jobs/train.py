@@ -137,8 +137,7 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
 def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str, Any]:
     """Train to the end, save, evaluate, compare sample answers, and report."""
     answerer, prompts = sample_prompts(prepared)
-    with as_trained(prepared.config):
-        before = answerer.answer(built.model, prompts)
+    before = answers_before(answerer, prompts, prepared, built)
     flag = InterruptFlag()
     trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
     add_callbacks(trainer, prepared.config, flag=flag)
@@ -161,6 +160,9 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     plots = write_plots(trainer, prepared.folder) if prepared.config.run.plot_loss else []
     with as_trained(prepared.config):
         after = answerer.answer(built.model, prompts)
+        if before is None:
+            with built.tuner.base_view(built.model):
+                before = answerer.answer(built.model, prompts)
     samples = compare_samples(answerer, prompts, before, after)
     say(f"{rows_line(prepared)}\n{closing_line(trainer, prepared, steps_before=forecast.steps_done)}")
     return {
@@ -225,6 +227,17 @@ def sample_prompts(prepared: Prepared) -> tuple[Answerer, list[Prompt]]:
     answerer = Answerer(tokenizer=tokenizer, stop_ids=stops, pad_id=padding_id(tokenizer))
     stores = [*data.evals.values(), *([data.train] if data.train is not None else [])]
     return answerer, pick_prompts(stores[0])
+
+
+def answers_before(
+    answerer: Answerer, prompts: Sequence[Prompt], prepared: Prepared, built: BuiltModel
+) -> list[Completion] | None:
+    """Answer as the model is before training; None where the tuner can still show that model at the end."""
+    if built.tuner.keeps_base_cheaply:
+        built.tuner.remember_base(built.model)
+        return None
+    with as_trained(prepared.config):
+        return answerer.answer(built.model, prompts)
 
 
 def compare_samples(

@@ -26,6 +26,7 @@ class AdapterTuner(Tuner):
     """Trains what PEFT adds to a model; the base model stays as it is."""
 
     config_type: ClassVar[type[PeftConfig]]
+    keeps_base_cheaply: ClassVar[bool] = True
     # Our keys → the names under which PEFT's configuration stores their values.
     saved_as: ClassVar[Mapping[str, str]] = {}
 

@@ -24,6 +24,8 @@ class Tuner(ABC):
     """One way to train a model. Subclass, set `Params`, register with `@tuners.register("name")`."""
 
     Params: ClassVar[type[Section]]
+    # Whether `base_view` holds no second copy of large weights, so that what the base answers can wait for the end.
+    keeps_base_cheaply: ClassVar[bool] = False
 
     def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
         """`seed` fixes the start of new weights; `pure_bf16` keeps trained weights in the model's own dtype."""
