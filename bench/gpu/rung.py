@@ -96,7 +96,7 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=NAMES, default="smoke")
-    parser.add_argument("--rung", choices=RUNGS, required=True)
+    parser.add_argument("--rung", choices=RUNGS, default="plain")
     parser.add_argument("--rows", type=int, default=16, help="rows of a forward pass")
     parser.add_argument("--cutoff", type=int, default=2048, help="longest row")
     parser.add_argument("--steps", type=int, default=10)
