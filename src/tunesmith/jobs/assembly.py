@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainingArguments
 from tunesmith.checks.context import Parts
 from tunesmith.checks.schedule import is_packing
 from tunesmith.config.run import RunConfig
+from tunesmith.core.cpu_policy import wait_policy
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
@@ -98,6 +99,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "device": device.type,
         "attention": str(base_model(model).config._attn_implementation),
         "threads": torch.get_num_threads(),
+        "wait_policy": wait_policy(),
     }
     if config.run.do_train and build_objective(config).needs_reference:
         choices["reference"] = tuner.base_source
