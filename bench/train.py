@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import RESULTS, Cell, CellFailed, run_cells
-from training.launch import Places, busy_core, train
+from training.launch import Places, train
 from training.machine import describe_machine
 from training.order import Order
 from training.rows import write_sft_rows
@@ -81,8 +81,7 @@ def _cells(chosen: argparse.Namespace) -> list[Cell]:
     cells = []
     for setting in SETTINGS:
         systems = [system for system in setting.systems if _takes_part(system, setting, chosen, places)]
-        rounds = chosen.rounds + (setting.name == "start")  # the first of these fills the caches
-        for number in range(1, rounds + 1):
+        for number in range(1, chosen.rounds + 1):
             for system in systems:
                 measure = partial(_measure, setting, system, chosen, places)
                 cells.append(Cell(name=f"{setting.name}-{system}-{number}", measure=measure))
@@ -104,11 +103,9 @@ def _takes_part(system: str, setting: Setting, chosen: argparse.Namespace, place
 
 
 def _measure(setting: Setting, system: str, chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
-    warmup, steps = (chosen.warmup, chosen.steps) if setting.steps is None else (1, setting.steps)
-    order = order_of(setting, system, places.order(f"{setting.name}/{system}", warmup + steps))
+    order = order_of(setting, system, places.order(f"{setting.name}/{system}", chosen.warmup + chosen.steps))
     _prepare_order(order, system)
-    with busy_core(is_wanted=setting.is_busy):
-        return train(split_system(system)[0], order, places, warmup=warmup)
+    return train(split_system(system)[0], order, places, warmup=chosen.warmup)
 
 
 def _prepare_order(order: Order, system: str) -> None:

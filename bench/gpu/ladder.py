@@ -1,13 +1,14 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ladder on a GPU: tokens a second, MFU and peak memory of a LoRA step, rung by rung, on random weights.
+"""The ladder: tokens a second, MFU and peak memory of a LoRA step, rung by rung, on random weights, on GPU or CPU.
 
     python bench/gpu/ladder.py [--shapes qwen3-0.6b llama3.1-8b …] [--rungs plain scorer …] [--rounds 3]
-    python bench/gpu/ladder.py --smoke            two layers, a few steps, on any machine
+    python bench/gpu/ladder.py --shapes smollm2-135m --rows 4 --cutoff 1024 --name ladder       the ladder on a CPU
+    python bench/gpu/ladder.py --smoke                              two layers, a few steps, on any machine
 
 Needs no network and no data: configurations stand in shapes.py, weights and rows are random. Each rung runs in a
-process of its own; results are bench/results/gpu/CELL.json, and a cell that has one is skipped. `trl` is TRL's
-SFTTrainer on the same rows, where TRL is installed.
+process of its own; results are bench/results/NAME/CELL.json (NAME: gpu), and a cell that has one is skipped. `trl` is
+TRL's SFTTrainer on the same rows, where TRL is installed.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
         for number in range(1, (1 if chosen.smoke else chosen.rounds) + 1)
         for rung in chosen.rungs
     ]
-    bench = "gpu-smoke" if chosen.smoke else "gpu"
+    bench = "gpu-smoke" if chosen.smoke else chosen.name
     results = run_cells(bench, cells, budget_minutes=chosen.budget_minutes)
     summary = summarise(results)
     (RESULTS / f"{bench}.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
@@ -63,7 +64,9 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", default=[name for name in NAMES if name != "smoke"], choices=NAMES)
+    parser.add_argument(
+        "--shapes", nargs="+", default=[name for name in NAMES if name not in ("smoke", "smollm2-135m")], choices=NAMES
+    )
     parser.add_argument("--rungs", nargs="+", default=list(RUNGS), choices=RUNGS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=16)
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--peak_tflops", type=float, help="stated bfloat16 peak, where the device is not listed")
     parser.add_argument("--budget_minutes", type=float, default=120)
+    parser.add_argument("--name", default="gpu", help="folder and file of the results")
     parser.add_argument("--smoke", action="store_true", help="try the scripts, measure nothing")
     return parser
 
@@ -94,7 +98,8 @@ def summarise(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         runs.setdefault((result["shape"], result["rung"]), []).append(result)
     shapes: dict[str, dict[str, Any]] = {}
     for (shape, rung), found in runs.items():
-        measured = {name: statistics.median(run[name] for run in found) for name in ("tokens_per_second", "peak_bytes")}
+        measures = ("tokens_per_second", "tokens_per_cpu_second", "peak_bytes")
+        measured = {name: statistics.median(run[name] for run in found) for name in measures}
         used = [run["mfu"] for run in found if run["mfu"] is not None]
         kept = {name: found[0][name] for name in ("attention", "padding_share", "warmup_seconds", "last_loss")}
         mfu = statistics.median(used) if used else None

@@ -26,8 +26,8 @@ from transformers import AutoModelForCausalLM
 
 from tunesmith.core.types import Batch, RowRef, TokenRow
 from tunesmith.data.collate import collate
-from tunesmith.models.anatomy import decoder_layers
 from tunesmith.models.attention.backends import Surroundings, choose_backend
+from tunesmith.models.compiled import compile_layers
 from tunesmith.models.head import language_head
 from tunesmith.models.lora_fast import use_fast_lora
 from tunesmith.models.scores import hidden_states, score_batch
@@ -65,10 +65,10 @@ def main() -> None:
     warmup_seconds = time.perf_counter() - began
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     losses = [step(model, optimizer, batch, scores="scorer" in parts) for batch in batches[chosen.warmup :]]
     _wait(device)
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
     tokens = sum(batch.num_tokens for batch in batches[chosen.warmup :])
     supervised = sum(batch.target_ids_N.numel() for batch in batches[chosen.warmup :])
     flops = flops_of(model, tokens, supervised, mean_length=mean_length_of(batches[chosen.warmup :]))
@@ -79,6 +79,7 @@ def main() -> None:
                 "rung": chosen.rung,
                 "attention": attention,
                 "tokens_per_second": tokens / seconds,
+                "tokens_per_cpu_second": tokens / cpu_seconds,
                 "tflops_per_second": flops / seconds / 1e12,
                 "mfu": _utilisation(flops / seconds / 1e12, chosen.peak_tflops, device),
                 "peak_bytes": peak_bytes_of(device),
@@ -124,9 +125,9 @@ def build(shape: str, parts: frozenset[str], device: torch.device) -> tuple[Any,
     if "fused_lora" in parts:
         assert use_fast_lora(model), "no layer has the fused form"
     if "compile" in parts:
-        _, layers = decoder_layers(model)
-        for layer in layers:
-            layer.compile(dynamic=True)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            trial = compile_layers(model, "packed")
+        assert trial.is_equal, trial.reason
     return model, attention
 
 

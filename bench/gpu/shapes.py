@@ -23,6 +23,20 @@ _SHAPES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
             "tie_word_embeddings": True,
         },
     ),
+    "smollm2-135m": (
+        LlamaConfig,
+        {
+            "vocab_size": 49_152,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "head_dim": 64,
+            "tie_word_embeddings": True,
+            "rope_theta": 1e5,
+        },
+    ),
     "qwen3-0.6b": (
         Qwen3Config,
         {

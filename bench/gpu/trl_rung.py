@@ -28,17 +28,19 @@ class Stamps(TrainerCallback):  # type: ignore[misc]
     """Stamps the time after the warm-up and at the end."""
 
     def __init__(self, warmup: int) -> None:
-        self._warmup, self.began, self.seconds, self.loss = warmup, 0.0, 0.0, 0.0
+        self._warmup, self.loss = warmup, 0.0
+        self._began, self.seconds = 0.0, 0.0
+        self._cpu_began, self.cpu_seconds = 0.0, 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Wait for the device and stamp."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         if state.global_step == self._warmup:
-            self.began = time.perf_counter()
+            self._began, self._cpu_began = time.perf_counter(), time.process_time()
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-        self.seconds = time.perf_counter() - self.began
+        self.seconds, self.cpu_seconds = time.perf_counter() - self._began, time.process_time() - self._cpu_began
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keep the last loss."""
@@ -74,6 +76,7 @@ def main() -> None:
         "rung": "trl",
         "attention": model.config._attn_implementation,
         "tokens_per_second": tokens / stamps.seconds,
+        "tokens_per_cpu_second": tokens / stamps.cpu_seconds,
         "tflops_per_second": tflops,
         "mfu": tflops / peak if peak else None,
         "peak_bytes": peak_bytes_of(device),

@@ -23,7 +23,7 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One comparison: hyper-parameters, who takes part, and whether another process keeps a core busy."""
+    """One comparison: hyper-parameters and who takes part."""
 
     name: str
     systems: tuple[str, ...]
@@ -33,8 +33,6 @@ class Setting:
     full: bool = False
     # For tunesmith; what the peers do is in the names of their variants.
     checkpointing: bool | None = None
-    is_busy: bool = False
-    steps: int | None = None
 
 
 SETTINGS = (
@@ -58,8 +56,6 @@ SETTINGS = (
     Setting(name="sft_full", systems=("tunesmith", *_BOTH), full=True),
     Setting(name="sft_lora_checkpointed", systems=("tunesmith", *PEERS), checkpointing=True),
     Setting(name="sft_full_checkpointed", systems=("tunesmith", *PEERS), full=True, checkpointing=True),
-    Setting(name="start", systems=("tunesmith-eager", *PEERS), steps=1),
-    Setting(name="busy_core", systems=("tunesmith", "tunesmith-eager", "llamafactory-no_checkpointing"), is_busy=True),
 )
 
 DPO_SETTINGS = (

@@ -18,14 +18,8 @@ _ALONE = ("ceiling", "losses_bf16", "losses_fp32", "profile")
 
 def summarise(results: Mapping[str, Run]) -> dict[str, Any]:
     """Summarise the cells by setting, with the ratios of ours to the best peer."""
-    found: dict[str, Any] = {"settings": [], "start": {}, "busy_core": {}}
-    for name, systems in runs_by_setting(results).items():
-        if name == "start":
-            found["start"] = _start(systems)
-        elif name == "busy_core":
-            found["busy_core"] = _busy(systems, results)
-        else:
-            found["settings"].append(summarise_setting(name, systems))
+    settings = runs_by_setting(results).items()
+    found: dict[str, Any] = {"settings": [summarise_setting(name, systems) for name, systems in settings]}
     views = {
         "ceiling": dict,
         "profile": profile_shares,
@@ -91,33 +85,6 @@ def _median_of(runs: Sequence[Run]) -> dict[str, Any]:
         "steps_peak_rss_bytes": statistics.median(run["steps_peak_rss_bytes"] for run in runs),
         "first_losses": list(runs[0]["losses"][:3]),
     }
-
-
-def _start(systems: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
-    """Give the seconds from command to first step; the first round filled the caches."""
-    seconds = {
-        system: statistics.median(run["seconds_to_first_step"] for run in runs[1:])
-        for system, runs in systems.items()
-        if len(runs) > 1
-    }
-    peers = [value for system, value in seconds.items() if split_system(system)[0] != "tunesmith"]
-    ours = seconds.get("tunesmith-eager", seconds.get("tunesmith"))
-    ratio = {"ratio": ours / min(peers)} if peers and ours is not None else {}
-    return {"seconds_to_first_step": seconds, **ratio}
-
-
-def _busy(systems: Mapping[str, Sequence[Run]], results: Mapping[str, Run]) -> dict[str, Any]:
-    """Give how many times as long a step takes when another process keeps a core busy."""
-    quiet = runs_by_setting(results).get("sft_lora_4x2", {})
-    return {
-        system: {"times_as_long": _step_seconds(runs) / _step_seconds(quiet[system]), "runs": len(runs)}
-        for system, runs in systems.items()
-        if system in quiet
-    }
-
-
-def _step_seconds(runs: Sequence[Run]) -> float:
-    return statistics.median(run["seconds"] / run["steps"] for run in runs)
 
 
 def _add_ceiling(found: dict[str, Any]) -> None:
@@ -200,7 +167,7 @@ def table(summary: Mapping[str, Any]) -> str:
                 f"  ours: {setting['speed_ratio']:.2f} times the speed of {setting['fastest_peer']} ({low:.2f} to "
                 f"{high:.2f}), {setting['rss_ratio']:.2f} of the memory of {setting['leanest_peer']}"
             )
-    for name in ("start", "busy_core", "ceiling", "losses_bf16", "losses_fp32"):
+    for name in ("ceiling", "losses_bf16", "losses_fp32"):
         if summary.get(name):
             lines.append(f"\n{name}: {summary[name]}")
     return "\n".join(lines)
