@@ -33,6 +33,7 @@ from tunesmith.models.attention.verdicts import trusted_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.head import check_head
 from tunesmith.models.load import load_model
+from tunesmith.models.lora_fast import use_fast_lora
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
@@ -88,6 +89,8 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     model = tuner.prepare(base, adapters, is_trainable=config.run.do_train)
+    if config.run.do_train:
+        use_fast_lora(model)
     with mixed_precision(config.training, device):
         layout = choose_layout(model, saved_choices)
     report = coverage(model)

@@ -30,6 +30,7 @@ from tunesmith.jobs.assembly import (
     side_bytes,
 )
 from tunesmith.jobs.batch_search import settle_batch
+from tunesmith.jobs.compiling import settle_compiling
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
@@ -70,11 +71,14 @@ def run(config: RunConfig) -> dict[str, Any]:
     built = build_model(config, prepared.parts, saved_choices=choices)
     config, batch = settle_batch(config, prepared.parts, built, saved_choices=choices)
     built = replace(built, choices={**built.choices, **batch})
-    prepared = with_choices(replace(prepared, config=config), built)
+    prepared = replace(prepared, config=config)
     if not config.run.do_train:
+        prepared = with_choices(prepared, built)
         return {**evaluate_only(prepared, built), **predict_if_asked(prepared, built)}
-    warn_of_machine(prepared.begin, prepared.record)
     forecast = announce(prepared, built)
+    built = settle_compiling(config, built, forecast, saved_choices=choices)
+    prepared = with_choices(prepared, built)
+    warn_of_machine(prepared.begin, prepared.record)
     prepared.begin.apply(say)
     with hold_lock(prepared.folder):
         clear_leftovers(prepared.folder)

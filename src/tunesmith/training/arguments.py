@@ -27,6 +27,9 @@ _OURS = {
     "disable_tqdm",
     "save_total_limit",
     "save_only_model",
+    "torch_compile",
+    "torch_compile_backend",
+    "torch_compile_mode",
 }
 
 

@@ -62,6 +62,11 @@ class TrainingSection(Section):
         None, description="Compute activations twice to save memory; unset: on accelerators only."
     )
     gradient_checkpointing_kwargs: dict[str, Any] | None = Field(None, description="Settings of checkpointing.")
+    torch_compile: bool | Literal["auto"] = Field(
+        "auto", description="Compile the decoder layers for training steps; auto: where a run is long enough to pay."
+    )
+    torch_compile_backend: str | None = Field(None, description="Backend of torch.compile; unset: inductor.")
+    torch_compile_mode: str | None = Field(None, description="Mode of torch.compile, such as max-autotune.")
     disable_shuffling: bool = Field(False, description="Keep the rows in the order of the files.")
     dataloader_drop_last: bool = Field(False, description="Leave out the last, smaller batch of an epoch.")
     dataloader_num_workers: int = Field(0, ge=0, description="Processes that load batches.")
@@ -98,6 +103,11 @@ class TrainingSection(Section):
     def finds_batch(self) -> bool:
         """Say whether the largest batch that fits is looked for."""
         return self.auto_find_batch_size or "auto" in (self.per_device_train_batch_size, self.tokens_per_batch)
+
+    @property
+    def must_compile(self) -> bool:
+        """Say whether the user asks for compiled layers, as transformers reads these keys."""
+        return self.torch_compile is True or bool(self.torch_compile_backend or self.torch_compile_mode)
 
     @property
     def batch_rows(self) -> int:
