@@ -53,7 +53,7 @@ def train(system: str, order: Order, places: Places, *, warmup: int, profiles: b
     shutil.rmtree(order.place / "out", ignore_errors=True)
     stamps = order.place / "stamps.json"
     stamps.unlink(missing_ok=True)
-    environment = {**_environment(system, places), "BENCH_STAMPS": str(stamps), "BENCH_WARMUP": str(warmup)}
+    environment = {**environment_of(system, places), "BENCH_STAMPS": str(stamps), "BENCH_WARMUP": str(warmup)}
     if profiles:
         environment["BENCH_PROFILE"] = "1"
     with (order.place / "output.txt").open("w", encoding="utf-8") as output:
@@ -105,7 +105,7 @@ def run_file(order: Order) -> dict[str, Any]:
     return keys
 
 
-def _environment(system: str, places: Places) -> dict[str, str]:
+def environment_of(system: str, places: Places) -> dict[str, str]:
     """Give each system caches of its own, which last: data are prepared and code is compiled once."""
     dropped = () if places.keeps_threading else _THREADING
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

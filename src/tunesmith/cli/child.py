@@ -50,7 +50,8 @@ def do_job(job: dict[str, Any]) -> dict[str, Any]:
     problems: tuple[Problem, ...] = ()
     try:
         source: Source = Path(job["file"]) if job["file"] is not None else {}
-        config = load_config(source, command=job["command"], overrides=job["words"])
+        with quick_imports():
+            config = load_config(source, command=job["command"], overrides=job["words"])
         with without_packages(needless_quantisers(config.resolved.values)):
             with quick_imports(), without_packages(RECOGNISED):
                 module = import_by_name(job["module"])

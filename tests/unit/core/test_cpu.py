@@ -17,7 +17,7 @@ CPU = Cpu(name="some", logical=8, physical=8, quota=None, flags=("avx2",), numa_
 
 def cpuinfo(*, cores: int, threads_a_core: int = 1, flags: str = "fpu avx2") -> str:
     blocks = [
-        f"processor\t: {number}\nmodel name\t: Some CPU\nphysical id\t: 0\ncore id\t\t: {number % cores}\nflags\t\t: {flags}"
+        f"processor\t: {number}\nmodel name: Some CPU\nphysical id\t: 0\ncore id\t: {number % cores}\nflags\t: {flags}"
         for number in range(cores * threads_a_core)
     ]
     return "\n\n".join(blocks) + "\n"
