@@ -9,6 +9,7 @@ does not cover (dropout, DoRA, several adapters, a trained or quantised base, me
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from peft.tuners.lora.layer import Linear as PeftLoraLinear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -41,9 +42,9 @@ class FastLoraLinear(PeftLoraLinear):
         if is_mixed or base.weight.requires_grad:
             plain = super().forward(x)
             return plain
-        result: Tensor = _LoraProduct.apply(
-            x.to(dtype), base.weight, base.bias, first.weight, second.weight, float(self.scaling[name])
-        )
+        scaled = second.weight * self.scaling[name]
+        apply: Any = _LoraProduct.apply
+        result: Tensor = apply(x.to(dtype), base.weight, base.bias, first.weight, scaled)
         return result
 
     def _only_adapter(self) -> str | None:
@@ -61,21 +62,15 @@ class _LoraProduct(torch.autograd.Function):
     """Gradients reach the input and both added matrices; the base weight is frozen."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, first: Tensor, second: Tensor, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, first: Tensor, second: Tensor) -> Tensor:
         """Add the low-rank product into the base product."""
         rows_NI = x.reshape(-1, x.shape[-1])
         weight_OI, first_RI, second_OR = (part.to(x.dtype) for part in (weight, first, second))
         low_NR = rows_NI @ first_RI.t()
-        if bias is None:
-            sum_NO = rows_NI @ weight_OI.t()
-        else:
-            sum_NO = torch.addmm(bias.to(x.dtype), rows_NI, weight_OI.t())
-        sum_NO.addmm_(low_NR, second_OR.t(), alpha=scale)
+        base_NO = F.linear(rows_NI, weight_OI, None if bias is None else bias.to(x.dtype))
         ctx.save_for_backward(rows_NI, low_NR, weight, first, second)
-        ctx.scale, ctx.shape = scale, x.shape
-        return sum_NO.view(*x.shape[:-1], -1)
+        ctx.shape = x.shape
+        return base_NO.addmm_(low_NR, second_OR.t()).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
@@ -83,11 +78,11 @@ class _LoraProduct(torch.autograd.Function):
         """Carry the gradient through both ways at once."""
         rows_NI, low_NR, weight, first, second = ctx.saved_tensors
         grad_NO = grad.reshape(-1, grad.shape[-1])
-        grad_low_NR = (grad_NO @ second.to(grad.dtype)).mul_(ctx.scale)
+        grad_low_NR = grad_NO @ second.to(grad.dtype)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_NI = grad_NO @ weight.to(grad.dtype)
             grad_x = grad_NI.addmm_(grad_low_NR, first.to(grad.dtype)).view(ctx.shape)
         grad_first_RI = (grad_low_NR.t() @ rows_NI).to(first.dtype)
-        grad_second_OR = (low_NR.t() @ grad_NO).t().mul(ctx.scale).to(second.dtype)
-        return grad_x, None, None, grad_first_RI, grad_second_OR, None
+        grad_second_OR = (low_NR.t() @ grad_NO).t().to(second.dtype)  # the faster order on CPUs
+        return grad_x, None, None, grad_first_RI, grad_second_OR

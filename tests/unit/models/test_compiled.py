@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled layers: the same step, under checkpointing too; only steps are compiled; what differs stays eager."""
 
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tunesmith.models import compiled
 from tunesmith.models.compiled import cannot_compile, compile_layers, undo_compiling, worth_compiling
 
 CPU = torch.device("cpu")
@@ -28,7 +28,9 @@ def tiny() -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2
     )
-    return LlamaForCausalLM._from_config(config, attn_implementation="forest")
+    model = LlamaForCausalLM._from_config(config, attn_implementation="forest")
+    assert isinstance(model, LlamaForCausalLM)
+    return model
 
 
 def gradients(model: nn.Module, tokens: int) -> list[torch.Tensor]:
@@ -125,6 +127,6 @@ def test_long_runs_are_worth_compiling() -> None:
 
 
 def test_a_machine_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert "no C++ compiler" in cannot_compile(CPU)
     assert "mps" in cannot_compile(torch.device("mps"))
