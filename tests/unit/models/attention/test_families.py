@@ -14,6 +14,7 @@ from tunesmith.core.types import NO_PARENT, ForestLayout
 from tunesmith.models.attention.families import FOREST_TYPES, PADDED_TYPES
 from tunesmith.models.attention.forest import layout_mask
 from tunesmith.models.attention.packing import can_pack
+from tunesmith.models.head import check_head
 
 # Two rows of one length, a row that is longer than every window, a tree whose children look past their parent's window.
 LAYOUT = ForestLayout(
@@ -65,6 +66,11 @@ def test_packed_equals_separate(model_type: str) -> None:
     with torch.no_grad():  # a test that would not notice rows that see each other is none
         mixed = packed_states(forest, ids, ForestLayout(starts=(0,), ends=(LENGTH,), parents=(NO_PARENT,)))
     assert (mixed - separate).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("model_type", sorted(FOREST_TYPES))
+def test_the_scorer_knows_the_head_of_every_type(model_type: str) -> None:
+    check_head(random_model(model_type, attention="forest"))
 
 
 def test_no_type_is_listed_twice_and_each_reason_is_said() -> None:
