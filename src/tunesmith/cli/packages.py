@@ -18,7 +18,9 @@ _WORDS = (
 
 def needless_quantisers(keys: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the quantisers, where neither a key nor the model's folder speaks of one (nor a plugin, which may)."""
-    text = json.dumps({name: value for name, value in keys.items() if value}, default=str).lower()
+    # Values with a separator are paths, and a folder may be called anything.
+    told = {name: value for name, value in keys.items() if value and not {"/", "\\"} & set(str(value))}
+    text = json.dumps(told, default=str).lower()
     if any(word in text for word in _WORDS) or _may_be_quantised(str(keys.get("model_name_or_path") or "")):
         return ()
     return _QUANTISERS

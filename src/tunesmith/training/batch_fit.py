@@ -103,7 +103,7 @@ class Trial:
                 with self.formats():
                     policy = score_batch(self.model, batch)
                     loss = self.objective.at_reference(batch, policy).loss
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
         finally:
             self.model.train(was_training)
 

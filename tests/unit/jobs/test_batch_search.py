@@ -76,6 +76,7 @@ def test_numbers_replace_auto(keys: Keys) -> None:
     assert not settled.training.finds_batch
 
 
+@pytest.mark.slow
 def test_enough_memory_needs_no_trial_and_trains_the_same(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(batch_search, "run_probe", answering([], asked))
@@ -86,6 +87,7 @@ def test_enough_memory_needs_no_trial_and_trains_the_same(keys: Keys, monkeypatc
     assert found["train_loss"] == plain["train_loss"] and found["steps"] == plain["steps"]
 
 
+@pytest.mark.slow
 def test_little_memory_takes_what_the_child_could_and_trains_the_same(
     keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
