@@ -29,7 +29,6 @@ from training.rows import write_pairs
 from training.settings import DPO_SETTINGS, Setting, order_of, split_system
 from training.summary import Run, runs_by_setting, summarise_setting, table
 
-from tunesmith.config.index import load_index
 from tunesmith.models.embedded import embedded_folder
 
 HERE = Path(__file__).parent
@@ -67,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     trials = parser.add_argument_group("for trials of the bench itself")
     trials.add_argument("--name", default="dpo", help="folder and file of the results")
     trials.add_argument("--model", type=Path, help="a model folder in place of smollm2-135m")
+    trials.add_argument("--eager", action="store_true", help="compile nothing")
     trials.add_argument("--keep_threading", action="store_true", help="pass OMP_… on; by default they are dropped")
     return parser
 
@@ -78,6 +78,7 @@ def _cells(chosen: argparse.Namespace) -> list[Cell]:
         work=chosen.work.absolute(),
         model=chosen.model or embedded_folder("smollm2-135m"),
         keeps_threading=chosen.keep_threading,
+        compiles=not chosen.eager,
     )
     cells = []
     for setting in (setting for setting in DPO_SETTINGS if setting.name in chosen.settings):
@@ -85,8 +86,6 @@ def _cells(chosen: argparse.Namespace) -> list[Cell]:
         for system in [system for system in systems if not places.has(split_system(system)[0])]:
             print(f"{system}: no environment in {places.environments} (bench/peers.sh makes it); left out")
             systems.remove(system)
-        if not _can_compile() and "tunesmith-eager" in systems:
-            systems.remove("tunesmith-eager")
         for number in range(1, chosen.rounds + 1):
             for system in systems:
                 measure = partial(_measure, setting, system, chosen, places)
@@ -101,18 +100,14 @@ def _measure(setting: Setting, system: str, chosen: argparse.Namespace, places: 
     rows = order.batch * order.accumulation
     lengths = write_pairs(order.place, places.model, count=total * rows, cutoff=CUTOFF)
     own, *variants = split_system(system)
-    if own == "tunesmith" and "eager" not in variants and _can_compile():
-        order.keys["torch_compile"] = True  # by itself it is on in runs that are long enough to pay for it
+    if own == "tunesmith" and "eager" not in variants:
+        order.keys["torch_compile"] = places.compiles  # by itself it is on in runs that are long enough to pay for it
     for folder in places.caches(own).rglob("reference"):
         shutil.rmtree(folder)  # the reference is scored anew in every cell
     result = train(own, order, places, warmup=chosen.warmup)
     # Ours holds a prompt once for both answers; the peers' own counts show that they trained the same pairs.
     tokens = sum(lengths[chosen.warmup * rows :]) if own == "tunesmith" else result["tokens"]
     return with_rates({**result, "tokens": tokens, "tokens_of_all_steps": sum(lengths)})
-
-
-def _can_compile() -> bool:
-    return "torch_compile" in load_index().keys
 
 
 def summarise_dpo(results: Mapping[str, Run]) -> dict[str, Any]:

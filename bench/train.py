@@ -30,7 +30,6 @@ from training.rows import write_sft_rows
 from training.settings import SETTINGS, Setting, order_of, split_system
 from training.summary import summarise, table
 
-from tunesmith.config.index import load_index
 from tunesmith.models.embedded import embedded_folder
 
 HERE = Path(__file__).parent
@@ -66,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     trials = parser.add_argument_group("for trials of the bench itself")
     trials.add_argument("--name", default="train", help="folder and file of the results")
     trials.add_argument("--model", type=Path, help="a model folder in place of smollm2-135m")
+    trials.add_argument("--eager", action="store_true", help="compile nothing")
     trials.add_argument("--keep_threading", action="store_true", help="pass OMP_… on; by default they are dropped")
     return parser
 
@@ -77,6 +77,7 @@ def _cells(chosen: argparse.Namespace) -> list[Cell]:
         work=chosen.work.absolute(),
         model=chosen.model or embedded_folder("smollm2-135m"),
         keeps_threading=chosen.keep_threading,
+        compiles=not chosen.eager,
     )
     cells = []
     for setting in SETTINGS:
@@ -94,9 +95,7 @@ def _cells(chosen: argparse.Namespace) -> list[Cell]:
 def _takes_part(system: str, setting: Setting, chosen: argparse.Namespace, places: Places) -> bool:
     if setting.name not in chosen.settings or (chosen.systems and system not in chosen.systems):
         return False
-    own, *variants = split_system(system)
-    if own == "tunesmith" and variants == ["eager"] and not _can_compile():
-        return False
+    own = split_system(system)[0]
     if not places.has(own):
         print(f"{system}: no environment in {places.environments} (bench/peers.sh makes it); left out")
     return places.has(own)
@@ -104,19 +103,15 @@ def _takes_part(system: str, setting: Setting, chosen: argparse.Namespace, place
 
 def _measure(setting: Setting, system: str, chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
     order = order_of(setting, system, places.order(f"{setting.name}/{system}", chosen.warmup + chosen.steps))
-    _prepare_order(order, system)
+    _prepare_order(order, system, places)
     return train(split_system(system)[0], order, places, warmup=chosen.warmup)
 
 
-def _prepare_order(order: Order, system: str) -> None:
+def _prepare_order(order: Order, system: str, places: Places) -> None:
     """Write the rows of all steps (packs are filled from all rows), and compile where ours is to."""
     write_sft_rows(order.place, None if order.packing else order.steps * order.batch * order.accumulation)
-    if split_system(system) == ["tunesmith"] and _can_compile():
-        order.keys["torch_compile"] = True  # by itself it is on in runs that are long enough to pay for it
-
-
-def _can_compile() -> bool:
-    return "torch_compile" in load_index().keys
+    if split_system(system) == ["tunesmith"]:
+        order.keys["torch_compile"] = places.compiles  # by itself it is on in runs that are long enough to pay for it
 
 
 def _ours_alone(chosen: argparse.Namespace, places: Places) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -134,8 +129,7 @@ def _losses(order: Order, places: Places) -> dict[str, Any]:
     write_sft_rows(order.place, order.steps * order.batch * order.accumulation)
     plain = _script("plain_loop.py", order)
     order.keys["adapter_name_or_path"] = str(order.place / "adapter")
-    if _can_compile():
-        order.keys["torch_compile"] = True
+    order.keys["torch_compile"] = places.compiles
     return {**plain, "ours": train("tunesmith", order, places, warmup=1)["losses"]}
 
 
@@ -145,7 +139,7 @@ def _profiles(chosen: argparse.Namespace, places: Places) -> dict[str, Any]:
     for system in ("tunesmith", "tunesmith-eager", "llamafactory-no_checkpointing"):
         if _takes_part(system, setting, everyone, places):
             order = order_of(setting, system, places.order(f"profile/{system}", chosen.warmup + 2))
-            _prepare_order(order, system)
+            _prepare_order(order, system, places)
             name = split_system(system)[0]
             found[system] = train(name, order, places, warmup=chosen.warmup, profiles=True)["profile"]
     return found

@@ -32,6 +32,7 @@ class Places:
     work: Path
     model: Path
     keeps_threading: bool = False
+    compiles: bool = True
 
     def has(self, system: str) -> bool:
         """Say whether a system can run: ours always, a peer with its environment."""
