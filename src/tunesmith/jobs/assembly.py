@@ -22,14 +22,15 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
-from tunesmith.data.mismatched import MismatchedRows
+from tunesmith.data.mismatched import rows_for
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.jobs.base_model import load_base
+from tunesmith.jobs.fingerprints import reference_hashes
+from tunesmith.jobs.reference import SCORED_ONCE, PolicyAtStart, RunReference
 from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import remembered_self_test
 from tunesmith.models.coverage import coverage
-from tunesmith.models.head import check_head
-from tunesmith.models.load import ATTENTION, load_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
@@ -38,6 +39,7 @@ from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, 
 from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
@@ -60,6 +62,8 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
+_TRAINING = "the training rows"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
@@ -78,8 +82,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    base = load_model(parts.folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], device=device)
-    check_head(base)
+    base = load_base(config, parts, dtype=dtype, device=device)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
@@ -94,8 +97,9 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "device": device.type,
         "threads": torch.get_num_threads(),
     }
-    if config.run.do_train and build_objective(config).needs_reference:
-        choices["reference"] = tuner.base_source
+    if build_objective(config).needs_reference:
+        reference = RunReference(config, parts, tuner=tuner)
+        choices |= {"reference": reference.words, SCORED_ONCE: reference.is_scored_once(saved_choices)}
     return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
 
 
@@ -146,13 +150,14 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
+    reference, train, evals = compared_rows(config, parts, built, record)
     return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
             objective=build_objective(config),
-            train=None if parts.data.train is None else rows_for(config, parts.data.train),
-            evals={name: rows_for(config, rows) for name, rows in parts.data.evals.items()},
+            train=train,
+            evals=evals,
             plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
@@ -164,6 +169,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             reports_each_set=reports_each_set(config),
             optimizer=build_optimizer(config),
             trains=config.run.do_train,
+            reference=reference,
         ),
         args,
     )
@@ -189,9 +195,25 @@ def build_objective(config: RunConfig) -> Objective:
     return kind(config.part(kind.Params))
 
 
-def rows_for(config: RunConfig, rows: TokenRows) -> TokenRows:
-    """Give rows as the loss of the stage needs them: on feedback with an answer to another prompt."""
-    return MismatchedRows(rows) if config.run.stage == "kto" else rows
+def compared_rows(
+    config: RunConfig, parts: Parts, built: BuiltModel, record: RunRecord
+) -> tuple[ReferencePart, TokenRows | None, dict[str, TokenRows]]:
+    """Give the reference and the rows as the loss needs them, with the reference's log-probs where it is scored once.
+
+    This comes before any training, so that the policy still is its own reference.
+    """
+    assert parts.data is not None
+    kind = objectives.get(config.run.stage)
+    evals = {name: rows_for(kind, rows) for name, rows in parts.data.evals.items()}
+    train = None if parts.data.train is None else rows_for(kind, parts.data.train)
+    if not build_objective(config).needs_reference:
+        return ReferencePart(), train, evals
+    reference = RunReference(config, parts, tuner=built.tuner)
+    policy = PolicyAtStart(model=built.model, tuner=built.tuner, layout=built.layout)
+    rows = {**({} if train is None else {_TRAINING: train}), **evals}
+    hashes = reference_hashes(record.fingerprints, is_named=reference.is_named)
+    part, known = reference.attach(rows, policy, is_scored_once=built.choices[SCORED_ONCE], hashes=hashes)
+    return part, known.pop(_TRAINING, None), known
 
 
 def reports_each_set(config: RunConfig) -> bool:

@@ -142,7 +142,9 @@ def to_metrics(sums: SetSums, rules: EvaluationRules, prefix: str) -> dict[str, 
     if rules.objective.is_likelihood:
         metrics[f"{prefix}_perplexity"] = math.exp(min(loss, 700.0))
     shown = {name: pair for name, pair in sums.metrics.items() if name != "accuracy" or rules.with_accuracy}
-    return metrics | {f"{prefix}_{name}": total / count for name, (total, count) in shown.items() if count}
+    means = {name: total / count for name, (total, count) in shown.items() if count}
+    means |= rules.objective.derived(means)
+    return metrics | {f"{prefix}_{name}": mean for name, mean in means.items()}
 
 
 def metric_names(

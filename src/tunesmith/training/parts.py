@@ -3,7 +3,7 @@
 """What the trainer is handed: the parts that a job puts together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from tunesmith.data.store import TokenRows
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.stream_batches import StreamedBatches
 
@@ -45,3 +46,4 @@ class TrainerParts:
     reports_each_set: bool = False
     optimizer: OptimizerPart | None = None
     trains: bool = True
+    reference: ReferencePart = field(default_factory=ReferencePart)

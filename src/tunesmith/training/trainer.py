@@ -22,8 +22,6 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.types import Batch, Scores
 from tunesmith.data.collate import collate
 from tunesmith.data.store import TokenRows
-from tunesmith.models.scores import score_batch
-from tunesmith.objectives.statistics import Statistics
 from tunesmith.training.batches import (
     Inputs,
     LoaderSettings,
@@ -51,7 +49,7 @@ TRAINER_STATE = "trainer_state.json"
 class _StepUnderWay:
     batches: Sequence[Batch] = ()
     losses: list[torch.Tensor] = field(default_factory=list)
-    statistics: Statistics | None = None
+    has_begun: bool = False
 
 
 class TunesmithTrainer(HookedTrainer):
@@ -77,7 +75,12 @@ class TunesmithTrainer(HookedTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.comparison = Comparison(
-            self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks, trains=parts.trains
+            self.module,
+            parts.tuner,
+            parts.objective,
+            part=parts.reference,
+            sum_over_ranks=self.sum_over_ranks,
+            trains=parts.trains,
         )
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
@@ -135,23 +138,21 @@ class TunesmithTrainer(HookedTrainer):
     ) -> Any:
         """Give this micro-batch's share of the mean loss of the optimizer step."""
         batch = to_device(inputs["batch"], self.args.device)
-        if self._step.statistics is None:
-            self._begin_step(batch)
+        if not self._step.has_begun:
+            self._begin_step()
         share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, {}) if return_outputs else loss
 
-    def _begin_step(self, first: Batch) -> None:
-        if self.state.global_step == 0:
-            self.comparison.check_start(first)
+    def _begin_step(self) -> None:
         batches = (to_device(batch, self.args.device) for batch in self._step.batches)
-        self._step.statistics = self.comparison.of_step(batches)
+        self.comparison.begin(batches, num_batches=len(self._step.batches), is_first=self.state.global_step == 0)
+        self._step.has_begun = True
 
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
-        reference = self.comparison.reference(batch)
-        output = self.parts.objective.loss(batch, score_batch(model, batch), reference, self._step.statistics)
+        output = self.comparison.loss(model, batch)
         if counts:
             self.meter.add_batch(batch)
             self.meter.window_metrics.add(output.metrics)
@@ -245,7 +246,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.module, batch)
+            return self.comparison.scorer.score(self.module, batch)
 
     def _reference(self, batch: Batch) -> Scores | None:
         with self.compute_loss_context_manager():
@@ -271,6 +272,7 @@ class TunesmithTrainer(HookedTrainer):
             self._log_totals(logs)
         elif "loss" in logs:
             logs |= self.meter.take_window(self.sum_over_ranks)
+            logs |= self.parts.objective.derived(logs)
             totals = self.totals()
             logs["total_tokens"] = totals.tokens
             logs["supervised_tokens"] = totals.supervised_tokens
@@ -301,7 +303,7 @@ class TunesmithTrainer(HookedTrainer):
             "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
-            "running": dict(self.comparison.running.running),
+            **self.comparison.to_json(),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
@@ -351,8 +353,7 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
-        running = progress.get("running", {})  # absent in checkpoints of earlier versions
-        self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
+        self.comparison.restore(progress)
         if self.parts.stream is not None:
             self.parts.stream.restore(progress["stream"])
 
