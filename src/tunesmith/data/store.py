@@ -108,8 +108,8 @@ class FlatRows(ABC):
 class TokenStore(FlatRows):
     """Rows in a few flat arrays; `store[i]` is a `TokenRow` over views of them, without a copy.
 
-    `names` are the distinct segment names and channels, and `files` the distinct (dataset, file) pairs that the arrays point to; a
-    missing label is NaN.
+    `names` are the distinct segment names and channels, and `files` the distinct (dataset, file) pairs that the arrays
+    point to; a missing label is NaN.
     """
 
     arrays: dict[str, Array]

@@ -123,10 +123,11 @@ def refuse_other_head(config: PeftConfig, model: nn.Module, folder: Path) -> Non
 
 
 def values_of(model: nn.Module, states_SD: Tensor) -> Tensor:
-    """Give the head's value of each hidden state, computed in float32 whatever the numbers of the model."""
+    """Give the head's value of each hidden state, computed in float32 also where the model's numbers are shorter."""
     weight_1D = active_head(model).weight
+    dtype = torch.promote_types(states_SD.dtype, torch.float32)
     with torch.autocast(states_SD.device.type, enabled=False):
-        return functional.linear(states_SD.float(), weight_1D.float())[:, 0]
+        return functional.linear(states_SD.to(dtype), weight_1D.to(dtype))[:, 0]
 
 
 def active_head(model: nn.Module) -> nn.Linear:
