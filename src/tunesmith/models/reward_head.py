@@ -14,7 +14,11 @@ from peft import PeftConfig, TaskType
 from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 
 from tunesmith.core.errors import refusal
 from tunesmith.models.anatomy import base_model
@@ -151,6 +155,8 @@ def set_padding(model: nn.Module, pad_id: int, last_id: int, vocabulary: int) ->
 
 def _scalar_config(folder: Path) -> Any:
     config: Any = load_model_config(folder)
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise _no_place_for_head(config, folder)
     if has_head(folder) and not has_value_head(folder) and config.num_labels != 1:
         raise refusal(
             "model.reward_unsupported",
@@ -166,15 +172,18 @@ def _scalar_config(folder: Path) -> Any:
 def _head_of(model: PreTrainedModel, folder: Path) -> nn.Linear:
     head: Any = dict(model.named_children()).get(HEAD)
     if not isinstance(head, nn.Linear):
-        raise refusal(
-            "model.reward_unsupported",
-            f"transformers gives models of type {model.config.model_type} no linear head called {HEAD} "
-            "for sequence classification.",
-            "Use a model of another type, such as llama, mistral, qwen2, qwen3, gemma or phi3.",
-            key="model_name_or_path",
-            file=str(folder / "config.json"),
-        )
+        raise _no_place_for_head(model.config, folder)
     return head
+
+
+def _no_place_for_head(config: Any, folder: Path) -> Exception:
+    return refusal(
+        "model.reward_unsupported",
+        f"For sequence classification transformers gives models of type {config.model_type} no linear head {HEAD}.",
+        "Use a model of another type, such as llama, mistral, qwen2, qwen3, gemma or phi3.",
+        key="model_name_or_path",
+        file=str(folder / "config.json"),
+    )
 
 
 @torch.no_grad()
