@@ -25,6 +25,7 @@ from tunesmith.core.types import LayoutKind
 from tunesmith.data.mismatched import rows_for
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.data.trivial_rules import OPENING_WINS, OpeningRule
 from tunesmith.jobs.base_model import load_base
 from tunesmith.jobs.fingerprints import reference_hashes
 from tunesmith.jobs.reference import SCORED_ONCE, PolicyAtStart, RunReference
@@ -170,6 +171,7 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             optimizer=build_optimizer(config),
             trains=config.run.do_train,
             reference=reference,
+            known_metrics=trivial_metrics(config, parts),
         ),
         args,
     )
@@ -214,6 +216,16 @@ def compared_rows(
     hashes = reference_hashes(record.fingerprints, is_named=reference.is_named)
     part, known = reference.attach(rows, policy, is_scored_once=built.choices[SCORED_ONCE], hashes=hashes)
     return part, known.pop(_TRAINING, None), known
+
+
+def trivial_metrics(config: RunConfig, parts: Parts) -> dict[str, dict[str, tuple[float, float]]]:
+    """Say how often a rule that sees only how answers begin picks the chosen one, in each evaluation set of pairs."""
+    data = parts.data
+    is_paired = objectives.get(config.run.stage).row_kind == "preference"
+    if not is_paired or data is None or data.train is None or not data.evals:
+        return {}
+    rule = OpeningRule(data.train)
+    return {name: {OPENING_WINS: rule.wins(rows)} for name, rows in data.evals.items()}
 
 
 def reports_each_set(config: RunConfig) -> bool:

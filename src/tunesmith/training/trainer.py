@@ -234,6 +234,7 @@ class TunesmithTrainer(HookedTrainer):
             sum_over_ranks=self.sum_over_ranks,
             reports_each_set=self.parts.reports_each_set,
             reference=self._reference,
+            known=self.parts.known_metrics,
             join=partial(self.comparison.join, keep=False),
         )
 
