@@ -7,7 +7,7 @@ A language model gets a fresh head; a saved reward model keeps its own, LLaMA-Fa
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from peft import PeftConfig, TaskType
@@ -39,8 +39,6 @@ HEAD_WEIGHT = f"{HEAD}.weight"
 _OTHER_HEADS = ("lm_head.", "v_head.")
 # What PEFT itself trains whole for sequence classification.
 _PEFTS_HEADS = {HEAD, "classifier"}
-
-Config = TypeVar("Config", bound=PeftConfig)
 
 
 def load_reward_model(
@@ -94,13 +92,13 @@ def is_reward_model(model: nn.Module) -> bool:
     return HEAD in dict(base_model(model).named_children())
 
 
-def with_reward_head(config: Config, model: nn.Module) -> Config:
+def with_reward_head(config: Any, model: nn.Module) -> Any:
     """Let an adapter on a reward model train the head whole, and say what it is for; others stay as they are."""
     if not is_reward_model(model):
         return config
     named: Any = getattr(config, "modules_to_save", None)
     others = sorted({*(named or ())} - _PEFTS_HEADS)
-    return replace(config, task_type=TaskType.SEQ_CLS, modules_to_save=others or None)  # type: ignore[type-var]
+    return replace(config, task_type=TaskType.SEQ_CLS, modules_to_save=others or None)
 
 
 def own_head_of(model: nn.Module, config: PeftConfig, folder: Path) -> dict[str, Tensor]:

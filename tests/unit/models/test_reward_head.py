@@ -84,7 +84,7 @@ def test_values_are_those_of_transformers_shared_packed_or_padded(family: str, t
     expected = plain_values(model, made)
     assert len(set(expected)) == len(expected) == 9
     for layout in ("packed", "padded"):
-        assert ours(model, made, layout) == pytest.approx(expected, abs=2e-5)  # type: ignore[arg-type]
+        assert ours(model, made, layout) == pytest.approx(expected, abs=2e-5)
 
 
 def gradients(model: Any, batches: list[list[TokenRow]], layout: LayoutKind) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def test_gradients_are_the_same_shared_packed_padded_or_split(folder: Path) -> N
     model, made = load(folder), rows()
     expected = gradients(model, [made], "packed")
     for batches, layout in (([made], "padded"), ([[row] for row in made], "packed"), ([made[:1], made[1:]], "padded")):
-        found = gradients(model, batches, layout)  # type: ignore[arg-type]
+        found = gradients(model, batches, layout)
         for name, values in expected.items():
             assert (found[name] - values).norm() < 2e-6 * max(1.0, float(values.norm())), name
 

@@ -128,7 +128,9 @@ def test_the_divergence_of_an_adapter_is_from_the_model_without_it() -> None:
 
 def test_no_tensor_holds_all_logits_and_plain_scores_are_the_same() -> None:
     class Watch(TorchDispatchMode):
-        largest = 0
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.largest = 0
 
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = function(*args, **(kwargs or {}))

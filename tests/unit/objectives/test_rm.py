@@ -92,7 +92,7 @@ def test_metrics_are_sums_and_counts_and_ties_count_half() -> None:
     values_S = torch.zeros(13)
     values_S[1], values_S[2] = 2.0, -1.0  # the first pair is right, the next two are ties, the others wrong
     values_S[9] = values_S[12] = 3.0
-    output = RewardModelling(RmParams()).loss(make_batch(), Scores(logps_N=values_S[:0], values_S=values_S))
+    output = RewardModelling(RmParams.model_validate({})).loss(make_batch(), Scores(logps_N=values_S[:0], values_S=values_S))
     found = {name: (float(total), count) for name, (total, count) in output.metrics.items()}
     assert found == {
         "rewards/chosen": (2.0, 5),
@@ -105,7 +105,7 @@ def test_metrics_are_sums_and_counts_and_ties_count_half() -> None:
 def test_rows_without_margins_have_none() -> None:
     values_S, batch = values(), make_batch(margins=(None,) * 4)
     assert batch.labels is None
-    with_margin = RewardModelling(RmParams()).loss(batch, Scores(logps_N=values_S[:0], values_S=values_S))
+    with_margin = RewardModelling(RmParams.model_validate({})).loss(batch, Scores(logps_N=values_S[:0], values_S=values_S))
     without = RewardModelling(RmParams.model_validate({"rm_margin": 0.0}))
     assert (
         with_margin.loss.item() == without.loss(make_batch(), Scores(logps_N=values_S, values_S=values_S)).loss.item()

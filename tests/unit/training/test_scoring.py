@@ -58,7 +58,7 @@ def rows_of(stage: str) -> TokenStore:
 
 def prepared(stage: str, tuner: str) -> tuple[nn.Module, Tuner]:
     base = reward_model() if stage == "rm" else tiny_model()
-    chosen: Tuner = FullTuner(FullParams()) if tuner == "full" else LoraTuner(LoraParams(), seed=3)
+    chosen: Tuner = FullTuner(FullParams()) if tuner == "full" else LoraTuner(LoraParams.model_validate({}), seed=3)
     return chosen.attach(base), chosen
 
 
@@ -170,7 +170,7 @@ def test_another_model_as_anchor_stops_the_run(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("variant", ["rm", "asft"])
 def test_a_resumed_run_ends_with_the_same_bytes(variant: str, tmp_path: Path) -> None:
-    saving = {"save_strategy": "steps", "save_steps": 3, "gradient_accumulation_steps": 1}
+    saving: dict[str, Any] = {"save_strategy": "steps", "save_steps": 3, "gradient_accumulation_steps": 1}
     whole = trainer_of(tmp_path, variant, tuner="lora", **saving)
     whole.train()
     expected = {name: value.clone() for name, value in whole.module.state_dict().items()}
