@@ -15,13 +15,22 @@ from torch import nn
 
 from tunesmith.config.load import load_config
 from tunesmith.core.errors import TunesmithError
-from tunesmith.jobs import train
+from tunesmith.core.types import Batch
+from tunesmith.jobs import reference, train
 from tunesmith.models.tuners.full import FullTuner
 from tunesmith.models.tuners.lora import LoraTuner
 from tunesmith.training.comparison import Comparison
 
 Keys = dict[str, Any]
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep log-probs of these tests apart from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(reference, "cache_folder", lambda name: folder / name)
+    return folder
 
 
 def run(keys: Keys, **changes: Any) -> Keys:
@@ -191,10 +200,9 @@ def test_a_resume_reads_the_start_that_was_kept(base: Keys, tuned: dict[str, Pat
     expected = (tmp_path / "dpo" / "adapter_model.safetensors").read_bytes()
     weights = adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0?")
-    calls: list[bool] = []
-    checked = Comparison.check_start
+    calls: list[Batch] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Comparison, "check_start", lambda self, batch: calls.append(True) or checked(self, batch))
+        patch.setattr(Comparison, "check_start", lambda self, batch: calls.append(batch))
         resumed = run(keys, resume_from_checkpoint=str(tmp_path / "dpo" / "checkpoint-2"))
     assert not calls  # the gate never runs on a resume
     assert (tmp_path / "dpo" / "adapter_model.safetensors").read_bytes() == expected
@@ -207,10 +215,17 @@ def test_a_resume_reads_the_start_that_was_kept(base: Keys, tuned: dict[str, Pat
 
 def test_a_resumed_run_on_kept_scores_ends_in_the_same_bytes(base: Keys, feedback: Path, tmp_path: Path) -> None:
     keys = {
-        **base, "stage": "kto", "dataset": "feedback", "dataset_dir": str(feedback), "output_dir": str(tmp_path / "kto"),
-        "num_train_epochs": 2, "save_strategy": "steps", "save_steps": 2, "gradient_accumulation_steps": 2,
+        **base,
+        "stage": "kto",
+        "dataset": "feedback",
+        "dataset_dir": str(feedback),
+        "output_dir": str(tmp_path / "kto"),
+        "num_train_epochs": 2,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "gradient_accumulation_steps": 2,
         "per_device_train_batch_size": 2,
-    }  # fmt: skip
+    }
     result = run(keys)
     assert result["choices"]["precompute_ref_log_probs"] is True  # two passes: once is cheaper
     expected = (tmp_path / "kto" / "adapter_model.safetensors").read_bytes()

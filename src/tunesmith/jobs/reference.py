@@ -21,6 +21,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.files import sha256_file
 from tunesmith.core.types import Batch, LayoutKind, Scores
+from tunesmith.data.preparation.keys import code_fingerprint
 from tunesmith.data.preparation.place import cache_folder
 from tunesmith.data.store import TokenRows
 from tunesmith.jobs.fingerprints import NamedReference, adapter_files, model_files
@@ -177,7 +178,7 @@ class RunReference:
             "dtype": str(next(policy.model.parameters()).dtype),
             "precision": [config.training.bf16, config.training.fp16, config.training.pure_bf16],
             "versions": installed_versions(),
-            "code": _code_of_models(),
+            "code": [_code_of_models(), code_fingerprint()],
         }
 
     @cached_property
