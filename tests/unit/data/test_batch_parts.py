@@ -67,10 +67,14 @@ def test_padded_rows_with_answers_count_all_their_paths() -> None:
     budget = 120
     rules = PlanRules(seed=0, batch_rows=1, tokens_per_batch=budget, layout="padded")
     lengths = planned_lengths(store, rules)
-    assert np.array_equal(planned_lengths(store, PlanRules(seed=0, batch_rows=1, tokens_per_batch=budget)), store.lengths)
+    assert np.array_equal(
+        planned_lengths(store, PlanRules(seed=0, batch_rows=1, tokens_per_batch=budget)), store.lengths
+    )
     plan = plan_epoch(lengths, rules, epoch=0)
     sizes = [collate([store[row] for row in rows], layout="padded", pad_id=0).input_ids_BT.numel() for rows in plan]
     assert max(size for size, rows in zip(sizes, plan, strict=True) if len(rows) > 1) <= budget
     unaware = plan_epoch(store.lengths, rules, epoch=0)
-    counted = [collate([store[row] for row in rows], layout="padded", pad_id=0).input_ids_BT.numel() for rows in unaware]
+    counted = [
+        collate([store[row] for row in rows], layout="padded", pad_id=0).input_ids_BT.numel() for rows in unaware
+    ]
     assert max(size for size, rows in zip(counted, unaware, strict=True) if len(rows) > 1) > budget
