@@ -17,6 +17,7 @@ from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.run_template import load_served_template
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
+from tunesmith.training.arguments import training_device
 from tunesmith.training.batches import to_device
 
 
@@ -45,7 +46,8 @@ def load_reward(config: RunConfig) -> RewardModel:
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
     dtype = inference_dtype(keys.infer_dtype, load_model_config(folder))
-    base = load_reward_model(folder, dtype=dtype, attention=ATTENTION[keys.flash_attn], seed=config.run.seed)
+    device, attention = training_device(config.run), ATTENTION[keys.flash_attn]
+    base = load_reward_model(folder, dtype=dtype, attention=attention, device=device, seed=config.run.seed)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
     model = tuner.prepare(base, adapters, is_trainable=False)

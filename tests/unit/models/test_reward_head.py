@@ -101,7 +101,12 @@ def gradients(model: Any, batches: list[list[TokenRow]], layout: LayoutKind) -> 
 def test_gradients_are_the_same_shared_packed_padded_or_split(folder: Path) -> None:
     model, made = load(folder), rows()
     expected = gradients(model, [made], "packed")
-    for batches, layout in (([made], "padded"), ([[row] for row in made], "packed"), ([made[:1], made[1:]], "padded")):
+    others: list[tuple[list[list[TokenRow]], LayoutKind]] = [
+        ([made], "padded"),
+        ([[row] for row in made], "packed"),
+        ([made[:1], made[1:]], "padded"),
+    ]
+    for batches, layout in others:
         found = gradients(model, batches, layout)
         for name, values in expected.items():
             assert (found[name] - values).norm() < 2e-6 * max(1.0, float(values.norm())), name
@@ -109,8 +114,9 @@ def test_gradients_are_the_same_shared_packed_padded_or_split(folder: Path) -> N
 
 def test_the_last_token_of_each_path_is_found_in_both_layouts() -> None:
     made = rows()
-    for layout in ("packed", "padded"):
-        batch = collate(made, layout=layout, pad_id=0)  # type: ignore[arg-type]
+    layouts: tuple[LayoutKind, ...] = ("packed", "padded")
+    for layout in layouts:
+        batch = collate(made, layout=layout, pad_id=0)
         read = batch.input_ids_BT.flatten()[last_tokens(batch)].tolist()
         wanted = [path[-1] for row in made for path in paths_of(row).values()]
         assert [token for name, token in zip(batch.segment_names, read, strict=True) if name != "prompt"] == wanted
@@ -155,7 +161,7 @@ def trained(tuner: Tuner, folder: Path) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize("keys", [{}, {"additional_target": ("embed_tokens",)}, {"use_dora": True}])
+@pytest.mark.parametrize("keys", [{}, {"additional_target": ("embed_tokens",)}, {"use_dora": True}, {"pissa_init": True}])
 def test_an_adapter_carries_its_head_and_loads_in_peft(folder: Path, tmp_path: Path, keys: dict[str, Any]) -> None:
     made, tuner = rows(), tuner_of("lora", **keys)
     model = trained(tuner, folder)
@@ -170,7 +176,7 @@ def test_an_adapter_carries_its_head_and_loads_in_peft(folder: Path, tmp_path: P
     assert plain_values(plain, made) == pytest.approx(expected, abs=1e-5)
     for is_trainable in (True, False):
         again = tuner_of("lora").load(load(folder, seed=9), tmp_path / "adapter", is_trainable=is_trainable).eval()
-        assert ours(again, made, "packed") == pytest.approx(expected, abs=1e-6)
+        assert ours(again, made, "packed") == pytest.approx(expected, abs=1e-5)
         assert bool(trained_parameters(again)) == is_trainable
     merged = tuner.merge(model)
     assert type(merged).__name__ == "LlamaForSequenceClassification"

@@ -18,6 +18,7 @@ Array = npt.NDArray[np.float64]
 MARGINS = (0.5, None, 2.0, 0.0)
 # Segments of the batch below: prompt, chosen, rejected of each row; the second row has two rejected answers.
 CHOSEN, REJECTED = [1, 4, 4, 8, 11], [2, 5, 6, 9, 12]
+PLAIN = RewardModelling(RmParams.model_validate({}))
 OF_PAIRS = np.array([0.5, 0.0, 0.0, 2.0, 0.0])
 
 
@@ -92,7 +93,7 @@ def test_metrics_are_sums_and_counts_and_ties_count_half() -> None:
     values_S = torch.zeros(13)
     values_S[1], values_S[2] = 2.0, -1.0  # the first pair is right, the next two are ties, the others wrong
     values_S[9] = values_S[12] = 3.0
-    output = RewardModelling(RmParams.model_validate({})).loss(make_batch(), Scores(logps_N=values_S[:0], values_S=values_S))
+    output = PLAIN.loss(make_batch(), Scores(logps_N=values_S[:0], values_S=values_S))
     found = {name: (float(total), count) for name, (total, count) in output.metrics.items()}
     assert found == {
         "rewards/chosen": (2.0, 5),
@@ -105,7 +106,7 @@ def test_metrics_are_sums_and_counts_and_ties_count_half() -> None:
 def test_rows_without_margins_have_none() -> None:
     values_S, batch = values(), make_batch(margins=(None,) * 4)
     assert batch.labels is None
-    with_margin = RewardModelling(RmParams.model_validate({})).loss(batch, Scores(logps_N=values_S[:0], values_S=values_S))
+    with_margin = PLAIN.loss(batch, Scores(logps_N=values_S[:0], values_S=values_S))
     without = RewardModelling(RmParams.model_validate({"rm_margin": 0.0}))
     assert (
         with_margin.loss.item() == without.loss(make_batch(), Scores(logps_N=values_S, values_S=values_S)).loss.item()
