@@ -70,10 +70,12 @@ def test_a_resumed_run_goes_on_as_if_nothing_had_happened(loss: str, keys: Keys,
 
 @pytest.mark.slow
 def test_losses_differ_from_sigmoid_in_a_run(keys: Keys, tmp_path: Path) -> None:
-    curves = {}
+    curves, adapters = {}, {}
     for loss in ("sigmoid", "hinge", "ipo", "kto_pair"):
         run(keys, pref_loss=loss, output_dir=str(tmp_path / loss))
         curves[loss] = [entry["loss"] for entry in log_of(tmp_path / loss)]
+        adapters[loss] = (tmp_path / loss / "adapter_model.safetensors").read_bytes()
+    assert len(set(adapters.values())) == len(adapters)  # the same start, rows and steps, but other gradients
     starts = {name: curve[0] for name, curve in curves.items()}
     assert starts == pytest.approx({"sigmoid": math.log(2), "hinge": 1.0, "ipo": 25.0, "kto_pair": 0.5}, abs=1e-3)
 

@@ -163,7 +163,9 @@ class RunReference:
         kind = tuners.get(config.run.finetuning_type)
         kind = kind if issubclass(kind, AdapterTuner) else tuners.get("lora")
         merged = kind(config.part(kind.Params)).prepare(model, self._named.adapters, is_trainable=False)
-        return merged.requires_grad_(False).eval()
+        merged.requires_grad_(False)
+        merged.eval()
+        return merged
 
     def _facts(self, policy: PolicyAtStart) -> dict[str, Any]:
         """Collect what decides the log-probs besides the rows."""

@@ -90,7 +90,7 @@ def pick_prompts(store: TokenRows, count: int = NUM_SAMPLES) -> list[Prompt]:
 def split_row(store: TokenRows, index: int) -> Prompt | None:
     """Cut a row before its last supervised tokens; a row that is supervised throughout is cut in its first half.
 
-    Of several answers to a prompt the first counts, which is the chosen one; an answer that is not liked is passed over.
+    Of several answers to a prompt the first counts, the chosen one; an answer that is not liked is passed over.
     """
     row = store[index]
     is_tree = row.segment_parents[1:2] == (0,)
