@@ -40,7 +40,7 @@ def test_labels_are_read_by_type(labels: list[Any], is_noted: bool, tmp_path: Pa
         assert "'kto_tag' are texts" in note and "read as true and false" in note
 
 
-@pytest.mark.parametrize("label", ["yes", "no", "", 2, -1, 0.5, [True]])
+@pytest.mark.parametrize("label", ["yes", "no", 2, -1, 0.5, [True]])
 def test_no_other_label_is_taken_for_true_or_false(label: Any, tmp_path: Path) -> None:
     (found,) = find_sets([write(tmp_path, [True, label])], "data", key="dataset")
     read = read_set(found, kind="feedback", seed=0)

@@ -15,8 +15,8 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.types import Batch, LayoutKind, Scores
 from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.store import build_store
+from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.full import FullParams, FullTuner
-from tunesmith.training import comparison, scoring
 from tunesmith.training.trainer import TunesmithTrainer
 
 LENGTHS = tuple(4 + (5 * number) % 11 for number in range(16))
@@ -147,7 +147,7 @@ class Passes:
 
     def __init__(self, trainer: TunesmithTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trained = self.still = self.asked = self.tokens = 0
-        asked, scored = trainer.comparison.reference, comparison.score_batch
+        asked, scored = trainer.comparison.reference, score_batch
 
         def reference(batch: Batch) -> Scores | None:
             self.asked += 1
@@ -160,8 +160,8 @@ class Passes:
             return scored(model, batch)
 
         monkeypatch.setattr(trainer.comparison, "reference", reference)
-        for module in (comparison, scoring):
-            monkeypatch.setattr(module, "score_batch", score)
+        for module in ("comparison", "scoring"):
+            monkeypatch.setattr(f"tunesmith.training.{module}.score_batch", score)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_short_formats_are_allowed_what_two_layouts_differ_by(tmp_path: Path, mo
             folder=tmp_path,
             stage="dpo",
             store=build_store(make_pairs(LENGTHS, seed=5)),
-            model=tiny_model().to(torch.bfloat16),
+            model=tiny_model().bfloat16(),
             tuner=FullTuner(FullParams(), pure_bf16=True),
             keys={"num_train_epochs": 1},
         ).trainer()
@@ -209,7 +209,7 @@ def test_short_formats_are_allowed_what_two_layouts_differ_by(tmp_path: Path, mo
     found = trainer.comparison.step_zero
     assert found is not None and found.gap <= found.tolerance and 1e-3 <= found.tolerance < 0.1
     trainer = short()
-    other = TinyRun(folder=tmp_path, model=tiny_model(seed=1).to(torch.bfloat16)).trainer()
+    other = TinyRun(folder=tmp_path, model=tiny_model(seed=1).bfloat16()).trainer()
     monkeypatch.setattr(
         trainer.comparison, "reference", lambda batch: Scores(logps_N=other._score(batch).logps_N.detach())
     )
