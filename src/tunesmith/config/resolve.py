@@ -23,13 +23,14 @@ from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
 
-Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "verify"]
+Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "score", "verify"]
 # Commands that look at the rows of a training run, without its training.
-ROW_COMMANDS = ("inspect", "prepare")
+ROW_COMMANDS = ("inspect", "prepare", "score")
 _JOB_OF: Mapping[str, Job] = {
     "train": "train",
     "inspect": "train",
     "prepare": "train",
+    "score": "train",
     "chat": "chat",
     "verify": "chat",
     "export": "export",

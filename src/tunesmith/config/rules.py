@@ -115,7 +115,8 @@ def _evaluation_needs_rows(flat: Flat) -> Finding | None:
 def _prediction_needs_answers(flat: Flat) -> Finding | None:
     if not flat["do_predict"] or flat["stage"] == "sft":
         return None
-    return _conflict(f"do_predict answers prompts, which stage {flat['stage']} has not.", "Write stage: sft.")
+    remedy = "Use `tunesmith score`." if flat["stage"] == "rm" else "Write stage: sft."
+    return _conflict(f"do_predict answers prompts, which stage {flat['stage']} has not.", remedy)
 
 
 @_rule("predict_with_generate", "do_predict", "eval_strategy", "do_eval")

@@ -23,16 +23,17 @@ from tunesmith.core.cpu_policy import wait_policy
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
-from tunesmith.data.mismatched import MismatchedRows
+from tunesmith.data.mismatched import rows_for
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.data.trivial_rules import OPENING_WINS, OpeningRule
+from tunesmith.jobs.base_model import load_base
+from tunesmith.jobs.fingerprints import reference_hashes
+from tunesmith.jobs.reference import SCORED_ONCE, PolicyAtStart, RunReference
 from tunesmith.models.anatomy import base_model
-from tunesmith.models.attention.backends import AttentionChoice, Surroundings, choose_backend
 from tunesmith.models.attention.packing import can_pack
 from tunesmith.models.attention.verdicts import trusted_self_test
 from tunesmith.models.coverage import coverage
-from tunesmith.models.head import check_head
-from tunesmith.models.load import load_model
 from tunesmith.models.lora_fast import use_fast_lora
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
@@ -42,6 +43,7 @@ from tunesmith.training.callbacks.flow import EarlyStopping, LogEnds, RunClock, 
 from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
@@ -64,6 +66,8 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
+_TRAINING = "the training rows"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
@@ -82,9 +86,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     device = training_device(config.run)
     trains_all = config.run.do_train and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    attention = choose_attention(config, dtype=dtype, device=device)
-    base = load_model(parts.folder, dtype=dtype, attention=attention.implementation, device=device)
-    check_head(base)
+    base = load_base(config, parts, dtype=dtype, device=device)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
@@ -104,17 +106,10 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "threads": torch.get_num_threads(),
         "wait_policy": wait_policy(),
     }
-    if config.run.do_train and build_objective(config).needs_reference:
-        choices["reference"] = tuner.base_source
+    if build_objective(config).needs_reference:
+        reference = RunReference(config, parts, tuner=tuner)
+        choices |= {"reference": reference.words, SCORED_ONCE: reference.is_scored_once(saved_choices)}
     return BuiltModel(model=model, tuner=tuner, layout=layout, choices=choices, coverage=report.to_json())
-
-
-def choose_attention(config: RunConfig, *, dtype: torch.dtype, device: torch.device) -> AttentionChoice:
-    """Choose the attention of a run by the key, the device and what is installed, and say which."""
-    is_short = dtype != torch.float32 or config.training.bf16 or config.training.fp16
-    choice = choose_backend(config.model.flash_attn, Surroundings.of(device, is_short_format=is_short))
-    say(f"Attention: {choice.reason}.")
-    return choice
 
 
 def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> LayoutKind:
@@ -164,13 +159,14 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
+    reference, train, evals = compared_rows(config, parts, built, record)
     return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
             objective=build_objective(config),
-            train=None if parts.data.train is None else rows_for(config, parts.data.train),
-            evals={name: rows_for(config, rows) for name, rows in parts.data.evals.items()},
+            train=train,
+            evals=evals,
             plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
@@ -182,6 +178,8 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             reports_each_set=reports_each_set(config),
             optimizer=build_optimizer(config),
             trains=config.run.do_train,
+            reference=reference,
+            known_metrics=trivial_metrics(config, parts),
         ),
         args,
     )
@@ -207,9 +205,35 @@ def build_objective(config: RunConfig) -> Objective:
     return kind(config.part(kind.Params))
 
 
-def rows_for(config: RunConfig, rows: TokenRows) -> TokenRows:
-    """Give rows as the loss of the stage needs them: on feedback with an answer to another prompt."""
-    return MismatchedRows(rows) if config.run.stage == "kto" else rows
+def compared_rows(
+    config: RunConfig, parts: Parts, built: BuiltModel, record: RunRecord
+) -> tuple[ReferencePart, TokenRows | None, dict[str, TokenRows]]:
+    """Give the reference and the rows as the loss needs them, with the reference's log-probs where it is scored once.
+
+    This comes before any training, so that the policy still is its own reference.
+    """
+    assert parts.data is not None
+    kind = objectives.get(config.run.stage)
+    evals = {name: rows_for(kind, rows) for name, rows in parts.data.evals.items()}
+    train = None if parts.data.train is None else rows_for(kind, parts.data.train)
+    if not build_objective(config).needs_reference:
+        return ReferencePart(), train, evals
+    reference = RunReference(config, parts, tuner=built.tuner)
+    policy = PolicyAtStart(model=built.model, tuner=built.tuner, layout=built.layout)
+    rows = {**({} if train is None else {_TRAINING: train}), **evals}
+    hashes = reference_hashes(record.fingerprints, is_named=reference.is_named)
+    part, known = reference.attach(rows, policy, is_scored_once=built.choices[SCORED_ONCE], hashes=hashes)
+    return part, known.pop(_TRAINING, None), known
+
+
+def trivial_metrics(config: RunConfig, parts: Parts) -> dict[str, dict[str, tuple[float, float]]]:
+    """Say how often a rule that sees only how answers begin picks the chosen one, in each evaluation set of pairs."""
+    data = parts.data
+    is_paired = objectives.get(config.run.stage).row_kind == "preference"
+    if not is_paired or data is None or data.train is None or not data.evals:
+        return {}
+    rule = OpeningRule(data.train)
+    return {name: {OPENING_WINS: rule.wins(rows)} for name, rows in data.evals.items()}
 
 
 def reports_each_set(config: RunConfig) -> bool:

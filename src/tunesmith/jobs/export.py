@@ -8,6 +8,7 @@ adapter compute; a failure leaves nothing that looks finished.
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.files import remove_partials, write_folder_atomic, write_text_atomic
 from tunesmith.core.progress import say
 from tunesmith.jobs.assembly import write_side_files
+from tunesmith.jobs.base_model import choose_padding
 from tunesmith.models.adapter_files import read_adapter_config
 from tunesmith.models.adapter_tuner import AdapterTuner
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.reward_head import has_head, load_reward_model
+from tunesmith.models.reward_verify import check_saved_rewards, compare_values, probe_values
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.models.verify import (
@@ -61,11 +65,21 @@ class Sources:
     template: ChatTemplate | None
     dtype: torch.dtype
     tuner: Tuner
+    is_reward: bool
+
+    def load(self, folder: Path, device: torch.device) -> PreTrainedModel:
+        """Load a model in float32 with the head that it is exported with."""
+        load = load_reward_model if self.is_reward else load_model
+        return load(folder, dtype=torch.float32, device=device)
+
+    def probe(self, model: nn.Module, probes: Sequence[Tensor], *, dtype: torch.dtype) -> list[Tensor]:
+        """Compute what is compared: logits, or rewards."""
+        return (probe_values if self.is_reward else probe_logits)(model, probes, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The merged float32 model, the logits that base and adapter gave, and how far the merge moved them."""
+    """The merged float32 model, the logits or rewards of base and adapter, and how far the merge moved them."""
 
     model: PreTrainedModel
     probes: list[Tensor]
@@ -145,6 +159,7 @@ def _find_sources(config: RunConfig) -> Sources:
         template=template,
         dtype=inference_dtype(model.infer_dtype, load_model_config(folder)),
         tuner=tuner,
+        is_reward=any(has_head(place) for place in (folder, *adapters)),
     )
 
 
@@ -156,7 +171,7 @@ def _last_with(name: str, folder: Path, adapters: tuple[Path, ...]) -> Path:
 def _merge(sources: Sources, device: torch.device) -> Merged:
     """Merge the adapters in order, each compared before and after."""
     say(f"Loading {sources.folder} in float32 …")
-    model = load_model(sources.folder, dtype=torch.float32, device=device)
+    model = sources.load(sources.folder, device)
     refuse_non_finite(model.state_dict().items())
     dtype, probes = comparison_dtype(model), probe_ids(sources.tokenizer)
     difference = 0.0
@@ -164,12 +179,12 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
     for adapter in sources.adapters:
         say(f"Merging {adapter} …")
         adapted: nn.Module = sources.tuner.load(model, adapter, is_trainable=False)
-        reference = probe_logits(adapted, probes, dtype=dtype)
+        reference = sources.probe(adapted, probes, dtype=dtype)
         model = sources.tuner.merge(adapted)
-        moved = largest_difference(reference, probe_logits(model, probes, dtype=dtype))
+        moved = largest_difference(reference, sources.probe(model, probes, dtype=dtype))
         check_merge(moved, dtype=dtype)
         difference = max(difference, moved)
-    reference = [logits.float() for logits in reference] or probe_logits(model, probes, dtype=torch.float32)
+    reference = [logits.float() for logits in reference] or sources.probe(model, probes, dtype=torch.float32)
     return Merged(model=model, probes=probes, reference=reference, max_abs_diff=difference)
 
 
@@ -190,7 +205,9 @@ def _refuse_short_disk(target: Path, model: PreTrainedModel, dtype: torch.dtype)
 def _write(folder: Path, sources: Sources, model: PreTrainedModel, *, shard_gigabytes: int) -> None:
     say(f"Saving the model as {str(sources.dtype).removeprefix('torch.')} …")
     model.to(sources.dtype)  # type: ignore[arg-type]  # its overloads forget dtypes
-    if sources.template is not None:
+    if sources.is_reward and sources.template is not None:
+        choose_padding(model, Parts(tokenizer=sources.tokenizer, template=sources.template))
+    elif sources.template is not None:
         _add_stop_ids(model, sources.template)
     save_whole_model(model, folder, shard_gigabytes=shard_gigabytes)
     write_side_files(Parts(folder=sources.tokenizer_folder, template=sources.template), folder)
@@ -208,16 +225,28 @@ def _add_stop_ids(model: Any, template: ChatTemplate) -> None:
 def _verify(folder: Path, sources: Sources, merged: Merged) -> dict[str, Any]:
     """Load the folder again and compare it; the merged model, now in the saved format, says what its rounding does."""
     device = next(merged.model.parameters()).device
-    gaps = tie_gaps(merged.reference, probe_logits(merged.model, merged.probes, dtype=sources.dtype))
+    rounded = [] if sources.is_reward else probe_logits(merged.model, merged.probes, dtype=sources.dtype)
     merged.model.to("meta")  # type: ignore[arg-type]  # its memory is needed for the saved one
-    saved = load_model(folder, dtype=torch.float32, device=device)
+    saved = sources.load(folder, device)
     load_tokenizer(folder)
-    found = probe_logits(saved, merged.probes, dtype=torch.float32)
-    comparison = compare_logits(merged.reference, found, gaps)
-    check_saved(comparison)
-    return {
+    found = sources.probe(saved, merged.probes, dtype=torch.float32)
+    measured = {
         "dtype": str(sources.dtype).removeprefix("torch."),
         "merge_max_abs_diff": merged.max_abs_diff,
+    }
+    if sources.is_reward:
+        rewards = compare_values(merged.reference, found)
+        check_saved_rewards(rewards, sources.dtype)
+        return {
+            **measured,
+            "reward_max_abs_diff": rewards.max_abs_diff,
+            "reward_relative_error": rewards.relative_error,
+            "merge_probe_tokens": rewards.num_tokens,
+        }
+    comparison = compare_logits(merged.reference, found, tie_gaps(merged.reference, rounded))
+    check_saved(comparison)
+    return {
+        **measured,
         "merge_top1_agreement": comparison.top1_agreement,
         "merge_mean_kl": comparison.mean_kl,
         "merge_probe_tokens": comparison.num_tokens,

@@ -17,15 +17,16 @@ from tunesmith.core.files import write_text_atomic
 from tunesmith.core.progress import format_seconds, say
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Completion
+from tunesmith.data.mismatched import rows_for
 from tunesmith.jobs.assembly import (
     BuiltModel,
     add_callbacks,
     build_model,
+    build_objective,
     build_trainer,
     look_at_optimizer,
     plan_rules,
     refuse_unknown_metric,
-    rows_for,
     run_arguments,
     side_bytes,
 )
@@ -34,9 +35,19 @@ from tunesmith.jobs.compiling import settle_compiling
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
-from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
+from tunesmith.jobs.reference import named_reference
+from tunesmith.jobs.results import (
+    publish_model,
+    train_metrics,
+    training_result,
+    write_metrics,
+    write_plots,
+    write_reference,
+)
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
+from tunesmith.jobs.start_adapters import keep_adapters, with_kept_adapters
+from tunesmith.objectives.base import objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import training_device
 from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers, read_manifest
@@ -83,11 +94,13 @@ def run(config: RunConfig) -> dict[str, Any]:
     with hold_lock(prepared.folder):
         clear_leftovers(prepared.folder)
         write_text_atomic(prepared.folder / CONFIG_FILE, prepared.record.config_text)
+        keep_start(prepared)
         return {**train(prepared, built, forecast), **predict_if_asked(prepared, built)}
 
 
-def prepare_run(config: RunConfig) -> Prepared:
+def prepare_run(asked: RunConfig) -> Prepared:
     """Ask all preflight rules and decide how the run begins; nothing is written yet."""
+    config = with_kept_adapters(asked)
     folder = Path(config.run.output_dir or "").expanduser()
     begins: list[Begin] = []
 
@@ -101,15 +114,24 @@ def prepare_run(config: RunConfig) -> Prepared:
     for problem in report.warnings:
         emit_warning(problem)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
+    assert report.parts.folder is not None
+    reference = named_reference(config, report.parts.folder)
     record = RunRecord(
-        config=dict(config.flat),
-        config_text=config.to_yaml(),
-        fingerprints=run_fingerprints(report.parts, adapters),
+        config=dict(asked.flat),
+        config_text=asked.to_yaml(),
+        fingerprints=run_fingerprints(report.parts, adapters, reference=reference),
         choices={},
         versions=installed_versions(),
     )
     begin = begins[0] if begins else Begin(folder=folder)
     return Prepared(config=config, parts=report.parts, begin=begin, record=record)
+
+
+def keep_start(prepared: Prepared) -> None:
+    """Keep the adapters that a run with a reference starts from, so that a resume finds them unchanged."""
+    adapters = [Path(adapter) for adapter in prepared.config.model.adapter_name_or_path]
+    if adapters and build_objective(prepared.config).needs_reference:
+        keep_adapters(adapters, prepared.folder)
 
 
 def with_choices(prepared: Prepared, built: BuiltModel) -> Prepared:
@@ -127,7 +149,8 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     refuse_unknown_metric(prepared.config, data.evals)
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
-    rows, rules = rows_for(prepared.config, data.train), plan_rules(prepared.config, args, built.layout)
+    rows = rows_for(objectives.get(prepared.config.run.stage), data.train)
+    rules = plan_rules(prepared.config, args, built.layout)
     forecast = make_forecast(built.model, rows, rules, args, saving=saving)
     forecast = replace(forecast, is_stream=data.stream is not None)
     if prepared.begin.checkpoint is not None:
@@ -155,6 +178,7 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     tell_ending(trainer)
     trainer.check_weights()
     publish_model(trainer, prepared.folder)
+    write_reference(trainer, prepared.folder)
     metrics = train_metrics(trainer, prepared.config.training)
     write_metrics(prepared.folder, "train", metrics)
     evaluation = final_evaluation(trainer, prepared)
@@ -176,6 +200,7 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
         "forecast": forecast.to_json(),
         "coverage": built.coverage["parameters"],
         "choices": {**built.choices, **trainer.halving.choices()},
+        "reference": trainer.comparison.describe(),
         "plots": [str(path) for path in plots],
         "sample_answers": samples,
     }
@@ -230,7 +255,8 @@ def sample_prompts(prepared: Prepared) -> tuple[Answerer, list[Prompt]]:
     stops = template.stop_ids() if template is not None else tuple(ends)
     answerer = Answerer(tokenizer=tokenizer, stop_ids=stops, pad_id=padding_id(tokenizer))
     stores = [*data.evals.values(), *([data.train] if data.train is not None else [])]
-    return answerer, pick_prompts(stores[0])
+    writes = build_objective(prepared.config).head == "language"
+    return answerer, pick_prompts(stores[0]) if writes else []
 
 
 def answers_before(

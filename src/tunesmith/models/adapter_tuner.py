@@ -8,6 +8,7 @@ A tuner of this kind says which configuration of PEFT it uses and attaches a fre
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from tunesmith.config.section import Section
 from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_config, save_adapter
 from tunesmith.models.merge import merge_adapter
+from tunesmith.models.reward_head import own_head_of, refuse_other_head, with_reward_head
 from tunesmith.models.tuners.base import Tuner, set_trained_dtype
 
 
@@ -36,8 +38,10 @@ class AdapterTuner(Tuner):
 
     def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
         """Put a saved adapter on its base model."""
-        wrapped = self._wrap(model, read_adapter_config(folder, self.config_type))
-        copy_adapter(wrapped, folder)
+        config = read_adapter_config(folder, self.config_type)
+        refuse_other_head(config, model, folder)
+        wrapped = self._wrap(model, config)
+        copy_adapter(wrapped, folder, kept=own_head_of(wrapped, config, folder))
         self._is_continued = True
         if not is_trainable:
             wrapped.requires_grad_(False)
@@ -78,6 +82,12 @@ class AdapterTuner(Tuner):
             super().remember_base(model)
 
     @contextlib.contextmanager
+    def start_view(self, model: nn.Module) -> Iterator[None]:
+        """Switch a fresh adapter off, which changes nothing yet; a continued one stays."""
+        with nullcontext() if self._is_continued else self.base_view(model):
+            yield
+
+    @contextlib.contextmanager
     def base_view(self, model: nn.Module) -> Iterator[None]:
         """Show the model as it was before this run: without a fresh adapter, with a continued one as it was loaded."""
         assert isinstance(model, PeftModel)
@@ -98,10 +108,13 @@ class AdapterTuner(Tuner):
     def _wrap(
         self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
     ) -> PeftModel:
+        config = with_reward_head(config, model)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
             torch.manual_seed(self.seed)
-            wrapped = get_peft_model(model, config, adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16)
+            wrapped = get_peft_model(
+                model, with_reward_head(config, model), adapter_name=ADAPTER, autocast_adapter_dtype=not self.pure_bf16
+            )
             assert isinstance(wrapped, PeftModel)
             if finish is not None:
                 finish(wrapped)

@@ -73,9 +73,20 @@ def load_model(
     """
     check_folder(folder)
     config = load_model_config(folder)
+    _refuse_reward_model(folder, config)
+    model, info = load_as(AutoModelForCausalLM, folder, config, dtype=dtype, attention=attention)
+    judge_loading(folder, info)
+    _repair_generation_config(model)
+    return on_device(model, device or default_device())
+
+
+def load_as(
+    kind: Any, folder: Path, config: PreTrainedConfig, *, dtype: torch.dtype, attention: str
+) -> tuple[Any, dict[str, Any]]:
+    """Load a model by one of transformers' Auto classes, and give also which tensors were missing or left over."""
     try:
         with quiet_transformers():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -94,9 +105,18 @@ def load_model(
     except ValueError as error:
         raise _config_refused(folder, error) from error
     model, info = loaded
-    _judge_loading(folder, info)
-    _repair_generation_config(model)
-    return _on_device(model, device or default_device())
+    return model, info
+
+
+def _refuse_reward_model(folder: Path, config: PreTrainedConfig) -> None:
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise refusal(
+            "model.reward_only",
+            f"{folder} is a reward model ({', '.join(config.architectures or ())}): it judges answers and writes none.",
+            "Use it with stage: rm or `tunesmith score`; name a language model for everything else.",
+            key="model_name_or_path",
+            file=str(folder / "config.json"),
+        )
 
 
 def _repair_generation_config(model: Any) -> None:
@@ -114,7 +134,8 @@ def _attention_for(config: PreTrainedConfig, attention: str) -> str | None:
     return _WITHOUT_FOREST.get(attention)
 
 
-def _on_device(model: Any, device: torch.device) -> PreTrainedModel:
+def on_device(model: Any, device: torch.device) -> PreTrainedModel:
+    """Move a model."""
     assert isinstance(model, PreTrainedModel)
     model.to(device)  # type: ignore[arg-type]  # its overloads forget plain devices
     return model
@@ -122,10 +143,14 @@ def _on_device(model: Any, device: torch.device) -> PreTrainedModel:
 
 def load_skeleton(folder: Path) -> PreTrainedModel:
     """Build the model's modules without weights (on the meta device), to look at names and shapes."""
-    config = load_model_config(folder)
+    return skeleton_as(AutoModelForCausalLM, folder, load_model_config(folder))
+
+
+def skeleton_as(kind: Any, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
+    """Build the modules of one of transformers' Auto classes without weights."""
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = kind.from_config(config, trust_remote_code=False)
     except ValueError as error:
         raise _config_refused(folder, error) from error
     assert isinstance(model, PreTrainedModel)
@@ -216,7 +241,8 @@ def _weights_refused(folder: Path, reason: str) -> TunesmithError:
     )
 
 
-def _judge_loading(folder: Path, info: dict[str, Any]) -> None:
+def judge_loading(folder: Path, info: dict[str, Any]) -> None:
+    """Refuse a model with tensors missing, and warn of those that are left over."""
     missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     if missing:
         raise _weights_refused(folder, f"{len(missing)} tensors are missing ({', '.join(missing[:3])}, …)")

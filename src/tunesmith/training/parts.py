@@ -3,7 +3,7 @@
 """What the trainer is handed: the parts that a job puts together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from tunesmith.data.store import TokenRows
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.stream_batches import StreamedBatches
 
@@ -26,7 +27,8 @@ class TrainerParts:
     """What a run is put together from.
 
     `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder of weights;
-    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding.
+    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding; `known_metrics`
+    are those of each evaluation set that no model changes.
     """
 
     model: nn.Module
@@ -45,3 +47,5 @@ class TrainerParts:
     reports_each_set: bool = False
     optimizer: OptimizerPart | None = None
     trains: bool = True
+    reference: ReferencePart = field(default_factory=ReferencePart)
+    known_metrics: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)

@@ -59,8 +59,8 @@ class MetricSums:
 
     def summed(self, sum_over_ranks: SumOverRanks) -> dict[str, tuple[float, float]]:
         """Give the sums and counts over all ranks."""
-        names = sorted(self._sums)
-        flat = sum_over_ranks([float(value) for name in names for value in self._sums[name]])
+        names = _of_all_ranks(sorted(self._sums))
+        flat = sum_over_ranks([float(value) for name in names for value in self._sums.get(name, (0.0, 0.0))])
         return dict(zip(names, zip(flat[::2], flat[1::2], strict=True), strict=True))
 
     def copy(self) -> "MetricSums":
@@ -72,6 +72,15 @@ class MetricSums:
     def restore(self, saved: Mapping[str, Sequence[float]]) -> None:
         """Take over sums and counts that `summed` gave."""
         self._sums = {name: list(pair) for name, pair in saved.items()}
+
+
+def _of_all_ranks(names: list[str]) -> list[str]:
+    """Join the names that the ranks know: a channel may have been seen on one of them only."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return names
+    parts: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(parts, names)
+    return sorted({name for part in parts for name in part})
 
 
 def _detached(value: torch.Tensor | float) -> torch.Tensor | float:

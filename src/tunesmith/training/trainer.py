@@ -22,8 +22,6 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.types import Batch, Scores
 from tunesmith.data.collate import collate
 from tunesmith.data.store import TokenRows
-from tunesmith.models.scores import score_batch
-from tunesmith.objectives.statistics import Statistics
 from tunesmith.training.batches import (
     Inputs,
     LoaderSettings,
@@ -52,8 +50,9 @@ TRAINER_STATE = "trainer_state.json"
 class _StepUnderWay:
     inputs: Sequence[Inputs] = ()
     batches: Sequence[Batch] = ()
+    pieces: Sequence[Batch] = ()  # kept, because the reference knows them by their identity
     losses: list[torch.Tensor] = field(default_factory=list)
-    statistics: Statistics | None = None
+    has_begun: bool = False
 
 
 class TunesmithTrainer(HookedTrainer):
@@ -80,7 +79,12 @@ class TunesmithTrainer(HookedTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.comparison = Comparison(
-            self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks, trains=parts.trains
+            self.module,
+            parts.tuner,
+            parts.objective,
+            part=parts.reference,
+            sum_over_ranks=self.sum_over_ranks,
+            trains=parts.trains,
         )
         weights = (parameter.numel() for parameter in parts.model.parameters())
         self._flops_per_token = 6.0 * sum(weights)
@@ -135,6 +139,8 @@ class TunesmithTrainer(HookedTrainer):
         return self.halving.train(compute, inputs, begin_again=self._begin_again, step=self.state.global_step)
 
     def _begin_again(self) -> None:
+        self.comparison.rewind()
+        self._step.has_begun = False
         self.module.zero_grad()  # accelerate's optimizer clears nothing between the micro-batches of a step
         self._step.losses.clear()
         self.meter.go_back()
@@ -150,23 +156,22 @@ class TunesmithTrainer(HookedTrainer):
     ) -> Any:
         """Give this micro-batch's share of the mean loss of the optimizer step."""
         batch = to_device(inputs["batch"], self.args.device)
-        if self._step.statistics is None:
-            self._begin_step(batch)
+        if not self._step.has_begun:
+            self._begin_step()
         share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
         return (loss, {}) if return_outputs else loss
 
-    def _begin_step(self, first: Batch) -> None:
-        if self.state.global_step == 0:
-            self.comparison.check_start(first)
-        batches = (to_device(batch, self.args.device) for batch in self.halving.cut(self._step.inputs))
-        self._step.statistics = self.comparison.of_step(batches)
+    def _begin_step(self) -> None:
+        self._step.pieces = list(self.halving.cut(self._step.inputs))
+        batches = (to_device(batch, self.args.device) for batch in self._step.pieces)
+        self.comparison.begin(batches, num_batches=len(self._step.pieces), is_first=self.state.global_step == 0)
+        self._step.has_begun = True
 
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
-        reference = self.comparison.reference(batch)
-        output = self.parts.objective.loss(batch, score_batch(model, batch), reference, self._step.statistics)
+        output = self.comparison.loss(model, batch)
         if counts:
             self.meter.add_batch(batch)
             self.meter.window_metrics.add(output.metrics)
@@ -248,6 +253,7 @@ class TunesmithTrainer(HookedTrainer):
             sum_over_ranks=self.sum_over_ranks,
             reports_each_set=self.parts.reports_each_set,
             reference=self._reference,
+            known=self.parts.known_metrics,
             join=partial(self.comparison.join, keep=False),
         )
 
@@ -260,7 +266,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.module, batch)
+            return self.comparison.scorer.score(self.module, batch)
 
     def _reference(self, batch: Batch) -> Scores | None:
         with self.compute_loss_context_manager():
@@ -286,6 +292,7 @@ class TunesmithTrainer(HookedTrainer):
             self._log_totals(logs)
         elif "loss" in logs:
             logs |= self.meter.take_window(self.sum_over_ranks)
+            logs |= self.parts.objective.derived(logs)
             totals = self.totals()
             logs["total_tokens"] = totals.tokens
             logs["supervised_tokens"] = totals.supervised_tokens
@@ -316,8 +323,8 @@ class TunesmithTrainer(HookedTrainer):
             "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
-            "running": dict(self.comparison.running.running),
             "halving": self.halving.to_json(),
+            **self.comparison.to_json(),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
@@ -368,8 +375,7 @@ class TunesmithTrainer(HookedTrainer):
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
         self.halving.restore(progress.get("halving", self.halving.to_json()))  # absent in earlier versions
-        running = progress.get("running", {})  # absent in checkpoints of earlier versions
-        self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
+        self.comparison.restore(progress)
         if self.parts.stream is not None:
             self.parts.stream.restore(progress["stream"])
 

@@ -187,7 +187,7 @@ def test_of_a_key_given_twice_the_last_is_used_and_told() -> None:
         ({"wandb_project": "x"}, [("config.key_foreign", "wandb_project")]),
         ({"torch_dtype": "bfloat16"}, [("config.key_foreign", "torch_dtype")]),
         ({"train_type": "lora"}, [("config.key_foreign", "train_type")]),
-        ({"stage": "rm"}, [("config.key_pending", "stage")]),
+        ({"stage": "ppo"}, [("config.key_pending", "stage")]),
         ({"stage": "spin"}, [("config.value_unknown", "stage")]),
         ({"finetuning_type": "oft"}, []),
         ({"init_lora_weights": "eva"}, [("config.key_pending", "init_lora_weights")]),

@@ -17,7 +17,7 @@ from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 from tunesmith.models.attention.forest import FOREST
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.models.tuners.full import FullParams, FullTuner
@@ -61,8 +61,8 @@ class TinyRun:
     keys: Mapping[str, Any] = field(default_factory=dict)
     stage: str = "sft"
     objective_keys: Mapping[str, Any] = field(default_factory=dict)
-    store: TokenStore = field(default_factory=lambda: make_store(LENGTHS))
-    evals: Mapping[str, TokenStore] = field(default_factory=dict)
+    store: TokenRows = field(default_factory=lambda: make_store(LENGTHS))
+    evals: Mapping[str, TokenRows] = field(default_factory=dict)
     layout: LayoutKind = "packed"
     pack_tokens: int | None = None
     shuffle: bool = True

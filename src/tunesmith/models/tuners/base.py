@@ -69,6 +69,11 @@ class Tuner(ABC):
         self._base_values = {name: parameter.detach().clone() for name, parameter in trained_parameters(model)}
 
     @contextlib.contextmanager
+    def start_view(self, model: nn.Module) -> Iterator[None]:
+        """Show the model as `base_view` will, before anything was trained: as it is, or more cheaply."""
+        yield
+
+    @contextlib.contextmanager
     def base_view(self, model: nn.Module) -> Iterator[None]:
         """Let the model behave as it did at `remember_base` (no backward pass inside)."""
         assert self._base_values, "remember_base was not called before training"
