@@ -38,6 +38,7 @@ class Likelihood(Objective):
     """Base of the objectives whose loss is the weighted negative log-likelihood."""
 
     unit: ClassVar[Unit] = "token"
+    is_likelihood: bool = True
 
     def __init__(self, params: Section) -> None:
         super().__init__(params)
