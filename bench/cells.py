@@ -12,6 +12,10 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
+class CellFailed(Exception):
+    """A cell could not be measured; the others are, and a later call tries it again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One measurement: a name, which is that of its file, and what measures it."""
@@ -32,8 +36,17 @@ def run_cells(bench: str, cells: Sequence[Cell], *, budget_minutes: float) -> di
             if time.monotonic() > end:
                 print(f"{cell.name}: left out, the budget of {budget_minutes} minutes is used up")
                 continue
-            result = cell.measure()
+            try:
+                result = cell.measure()
+            except CellFailed as problem:
+                print(f"{cell.name}: failed: {problem}")
+                continue
             file.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         results[cell.name] = json.loads(file.read_text(encoding="utf-8"))
-        print(f"{cell.name}: {results[cell.name]}")
+        print(f"{cell.name}: {_short(results[cell.name])}", flush=True)
     return results
+
+
+def _short(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is too long for a line."""
+    return {name: value for name, value in result.items() if not isinstance(value, list | dict)}

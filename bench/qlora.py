@@ -5,7 +5,8 @@
     python bench/qlora.py [--steps 30] [--rounds 3] [--model smollm2-135m] [--budget_minutes 30]
 
 Both train the same rows in the same order from the same adapter, each in a process of its own, in turn. Memory is the
-largest resident set of that process, less what it held before the model was loaded. The merge is that of `tunesmith export`, which refuses one that does not verify.
+largest resident set of that process, less what it held before the model was loaded. The merge is that of `tunesmith
+export`, which refuses one that does not verify.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the `preference` set: a customer's letter with a helpful and an unhelpful reply of like length.
 
-Rows take turns in which reply is the longer one, and both lengths stay close, so that length tells nothing.
+Rows take turns in which reply is the longer one, and both lengths stay close, so that length tells nothing. One reply
+of each pair, judged alone, makes the `feedback` set.
 """
 
 import json
@@ -33,7 +34,22 @@ def make_preference(folder: Path) -> dict[str, str]:
         row = _draw_pair(draw, topic, sentences, slots)
         if _is_grounded(row, slots) and _fits(row, is_longer_chosen):
             pairs.setdefault(row["instruction"], row)
-    return {"preference.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in pairs.values())}
+    rows = list(pairs.values())
+    return {"preference.jsonl": _to_lines(rows), "feedback.jsonl": _to_lines(_judged(rows, len(topics)))}
+
+
+def _judged(pairs: Sequence[Mapping[str, str]], num_topics: int) -> list[dict[str, Any]]:
+    """Take one reply of each pair, in turn the good one and the other, the turn changing with every round of topics."""
+    rows = []
+    for number, pair in enumerate(pairs):
+        is_liked = (number + number // num_topics) % 2 == 0
+        reply = pair["chosen" if is_liked else "rejected"]
+        rows.append({"instruction": pair["instruction"], "output": reply, "liked": is_liked})
+    return rows
+
+
+def _to_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _draw_slots(draw: Draw, words: Mapping[str, Any]) -> dict[str, str]:

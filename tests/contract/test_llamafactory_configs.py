@@ -16,7 +16,7 @@ from tunesmith.core.errors import TunesmithError
 
 NUM_FILES = 66
 # Counted on purpose: the first only grows, the second only shrinks.
-NUM_RESOLVED = 35
+NUM_RESOLVED = 41
 REFUSED = {"mixture_of_depths"}  # for good, with the reason
 KEYS_OF_LLAMAFACTORY = Path(__file__).with_name("llamafactory_keys.txt")
 

@@ -5,12 +5,15 @@
 A new objective is found without editing this file; a new kind of row needs its made rows below.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tunesmith.config.section import Section
 from tunesmith.core.types import NO_PARENT, Batch, LayoutKind, LossOutput, RowKind, RowRef, Scores, TokenRow
@@ -34,6 +37,7 @@ def plain_row(number: int, *, first_weight: float) -> TokenRow:
         input_ids=generator.integers(0, VOCABULARY, length).astype(np.int32),
         weights=weights,
         segment_lengths=(length,),
+        channel=("even", "odd", None)[number % 3],
     )
 
 
@@ -57,7 +61,9 @@ def answers_row(number: int, *, names: tuple[str, ...], label: float | None = No
 MADE: dict[RowKind, Callable[[int], TokenRow]] = {
     "text": lambda number: plain_row(number, first_weight=1.0),
     "supervised": lambda number: plain_row(number, first_weight=0.0),
-    "preference": lambda number: answers_row(number, names=("prompt", "chosen", "rejected")),
+    "preference": lambda number: answers_row(
+        number, names=("prompt", "chosen", "rejected"), label=(None, 0.5, 1.0)[number % 3]
+    ),
     "feedback": lambda number: answers_row(number, names=("prompt", "answer", "mismatched"), label=float(number % 2)),
 }
 # Keys beside the defaults under which an objective must keep the contract too.
@@ -68,7 +74,14 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"pref_bco_weight": 0.7, "ld_alpha": 0.4},
         {"reference_free": True, "pref_beta": 0.5},
     ],
-    "sft": [{"use_dft_loss": True}, {"focal_gamma": 2.0}],
+    "pt": [{"label_smoothing_factor": 0.1}],
+    "rm": [{"center_rewards_coefficient": 0.2, "rm_margin": 0.5}],
+    "sft": [
+        *({switch: True} for switch in ("use_dft_loss", "use_eaft_loss", "use_asft_loss")),
+        *({"focal_gamma": 2.0}, {"label_smoothing_factor": 0.2}, {"enable_channel_loss": True}),
+        {"use_eaft_loss": True, "eaft_alpha": 0.5},
+        {"use_asft_loss": True, "asft_alpha": 0.7, "enable_channel_loss": True},
+    ],
     "kto": [{"kto_chosen_weight": 0.5, "kto_rejected_weight": 2.0, "pref_ftx": 0.2, "pref_beta": 0.8}],
 }
 CASES = [(name, keys) for name in NAMES for keys in ({}, *SETTINGS.get(name, ()))]
@@ -95,7 +108,29 @@ def score(batch: Batch, *, phase: float = 0.0) -> Scores:
     row_of_N = batch.segment_row_S[batch.target_segment_N]
     keys = torch.tensor([row.row for row in batch.rows])[row_of_N] if batch.rows else torch.zeros(0)
     logps_N = -(1.5 + torch.sin(3.1 * keys + 0.7 * offsets + batch.target_ids_N + phase))
-    return Scores(logps_N=logps_N.requires_grad_(), is_top_N=logps_N > -1)
+    return Scores(
+        logps_N=logps_N.requires_grad_(),
+        is_top_N=logps_N > -1,
+        mean_logps_N=(2.0 * logps_N.detach() - 3.0).requires_grad_(),
+        top_entropy_N=1.0 + logps_N.detach().cos(),
+        divergence_N=(1.5 + logps_N.detach().sin()).requires_grad_(),
+        values_S=segment_values(batch),
+    )
+
+
+def segment_values(batch: Batch) -> Tensor:
+    """Give segments values by a fixed function of row and number within the row."""
+    rows = [batch.rows[row].row for row in batch.segment_row_S.tolist()]
+    places = [rows[:place].count(row) for place, row in enumerate(rows)]
+    return torch.tensor([math.sin(2.3 * row + place) for row, place in zip(rows, places, strict=True)]).requires_grad_()
+
+
+def slopes_of(loss: Tensor, scores: Scores) -> dict[str, Tensor]:
+    """Differentiate a loss by every score that it reads."""
+    given = {item.name: getattr(scores, item.name) for item in fields(scores)}
+    read = {name: value for name, value in given.items() if value is not None and value.requires_grad}
+    found = torch.autograd.grad(loss, list(read.values()), allow_unused=True) if loss.requires_grad else ()
+    return {name: slope for name, slope in zip(read, found, strict=False) if slope is not None}
 
 
 def reference_of(objective: Objective, batch: Batch) -> Scores | None:
@@ -119,15 +154,15 @@ def sums(objective: Objective, splits: Sequence[Sequence[TokenRow]], layout: Lay
     for batch in batches:
         scores = score(batch)
         output = objective.loss(batch, scores, reference_of(objective, batch), statistics)
-        (gradient,) = torch.autograd.grad(output.loss, scores.logps_N, allow_unused=True)
+        slopes = slopes_of(output.loss, scores)
         values = {
             "loss": output.loss.item(),
             "units": objective.units(batch),
-            "gradient": 0.0 if gradient is None else float(gradient.square().sum()),
+            "gradient": sum(float(slope.square().sum()) for slope in slopes.values()),
         }
         for name, (metric, count) in output.metrics.items():
             values |= {f"{name} sum": float(metric), f"{name} count": float(count)}
-        total = {name: total.get(name, 0.0) + value for name, value in values.items()}
+        total |= {name: total.get(name, 0.0) + value for name, value in values.items()}
     return total
 
 
@@ -159,8 +194,10 @@ def test_better_scores_give_a_lower_loss(objective: Objective) -> None:
     batch = collate(rows_for(objective), layout="packed", pad_id=0)
     scores = score(batch)
     loss = loss_of(objective, batch, scores).loss
-    (gradient,) = torch.autograd.grad(loss, scores.logps_N)
-    stepped = Scores(logps_N=scores.logps_N.detach() - 1e-3 * gradient, is_top_N=scores.is_top_N)
+    moved: dict[str, Any] = {
+        name: getattr(scores, name).detach() - 1e-3 * slope for name, slope in slopes_of(loss, scores).items()
+    }
+    stepped = replace(scores, **moved)
     assert loss_of(objective, batch, stepped).loss < loss
 
 

@@ -109,6 +109,15 @@ class JudgedRows:
         """Give the whole answer."""
         return self._decode(self.answer_tokens(record).tolist())
 
+    def segment_text(self, record: int, name: str) -> str:
+        """Give the text of the first segment of that name; empty where there is none."""
+        row = self._row(record)
+        if name not in row.segment_names:
+            return ""
+        place = row.segment_names.index(name)
+        start = sum(row.segment_lengths[:place])
+        return self._decode(row.input_ids[start : start + row.segment_lengths[place]].tolist())
+
     def prompt_text(self, record: int) -> str:
         """Give everything before the last answer, as the template writes it."""
         return self._decode(self._row(record).input_ids[: self._answer_span(record).start].tolist())

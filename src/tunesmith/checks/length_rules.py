@@ -77,7 +77,7 @@ def rows_fill_a_step(context: CheckContext) -> Iterator[Finding]:
     if not schedule.num_rows:
         yield _no_rows(context)
         return
-    size = 1 if training.tokens_per_batch else training.per_device_train_batch_size
+    size = 1 if training.tokens_per_batch else training.batch_rows
     product = f"{size} × {training.gradient_accumulation_steps} = {schedule.step_units}"
     leaves_none = training.dataloader_drop_last and not schedule.units
     consequence = ", and dataloader_drop_last leaves none of them" if leaves_none else ""

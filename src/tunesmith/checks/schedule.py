@@ -10,8 +10,10 @@ import os
 from dataclasses import dataclass
 
 from tunesmith.config.run import RunConfig
+from tunesmith.data.mismatched import rows_for
 from tunesmith.data.plan import PlanRules, num_units
 from tunesmith.data.store import TokenRows
+from tunesmith.objectives.base import objectives
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +38,13 @@ def plan_schedule(config: RunConfig, train: TokenRows, *, num_rows: int) -> Sche
     training = config.training
     rules = PlanRules(
         seed=0,
-        batch_rows=training.per_device_train_batch_size,
+        batch_rows=training.batch_rows,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
         pack_tokens=config.data.cutoff_len if is_packing(config) else None,
-        tokens_per_batch=training.tokens_per_batch,
+        tokens_per_batch=training.token_budget(config.data.cutoff_len),
     )
-    units = num_units(train.lengths, rules)
+    units = num_units(_as_trained(config, train).lengths, rules)
     if training.dataloader_drop_last:
         units = units // (rules.batch_units * rules.world_size) * rules.batch_units * rules.world_size
     steps_per_epoch = math.ceil(units / rules.step_units)
@@ -57,6 +59,13 @@ def plan_schedule(config: RunConfig, train: TokenRows, *, num_rows: int) -> Sche
         eval_every=_in_steps(eval_steps, total) if training.eval_strategy == "steps" else None,
         save_every=_in_steps(training.save_steps, total) if training.save_strategy == "steps" else None,
     )
+
+
+def _as_trained(config: RunConfig, train: TokenRows) -> TokenRows:
+    """Give the rows with what the loss adds to them; without a plan by tokens that changes nothing."""
+    stage = config.run.stage
+    by_tokens = config.training.tokens_per_batch is not None or is_packing(config)
+    return rows_for(objectives.get(stage), train) if by_tokens and stage in objectives.names() else train
 
 
 def is_packing(config: RunConfig) -> bool:

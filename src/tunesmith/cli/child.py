@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.cli.faults import problems_of
+from tunesmith.cli.packages import RECOGNISED, needless_quantisers
 from tunesmith.cli.report import show_problems, to_plain
 from tunesmith.config.load import load_config
 from tunesmith.config.resolve import Source
@@ -23,6 +24,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ExitCode, Problem, TunesmithError
 from tunesmith.core.files import write_text_atomic
 from tunesmith.core.optional import import_by_name
+from tunesmith.core.quick_imports import quick_imports, without_packages
 from tunesmith.core.report import clear_warnings, collected_warnings, tell_warnings_to
 
 # They report at import, in lines of their own, which of their GPU kernels this machine has no use for.
@@ -54,8 +56,12 @@ def do_job(job: dict[str, Any]) -> dict[str, Any]:
     problems: tuple[Problem, ...] = ()
     try:
         source: Source = Path(job["file"]) if job["file"] is not None else {}
-        config = load_config(source, command=job["command"], overrides=job["words"])
-        result = dict(import_by_name(job["module"]).run(config, **job.get("arguments", {})))
+        with quick_imports():
+            config = load_config(source, command=job["command"], overrides=job["words"])
+        with without_packages(needless_quantisers(config.resolved.values)):
+            with quick_imports(), without_packages(RECOGNISED):
+                module = import_by_name(job["module"])
+            result = dict(module.run(config, **job.get("arguments", {})))
     except TunesmithError as error:
         problems, result = error.problems, dict(error.result)
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # the border of the process: everything is reported

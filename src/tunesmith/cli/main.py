@@ -114,6 +114,12 @@ def _described(options: Options, **arguments: Any) -> dict[str, Any]:
     }
 
 
+def _score(options: Options) -> int:
+    shown = _check_keys(options)
+    outcome = run_in_child(_described(options, output=options.flags["output"]))
+    return show_outcome(outcome, wants_json=options.wants_json, already_shown=shown)
+
+
 def _inspect(options: Options) -> int:
     shown = _check_keys(options)
     show = {name: value for name, value in options.flags.items() if name != "html"}
@@ -195,6 +201,7 @@ _COMMANDS: Mapping[str, Callable[[Options], int]] = {
     "train": _job,
     "chat": _chat,
     "export": _job,
+    "score": _score,
     "check": _check,
     "data": _data,
     "inspect": _inspect,

@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 
 from tunesmith.core.errors import refusal
 
-RUN_VERBS = ("train", "chat", "export", "check", "inspect", "prepare", "verify")
+RUN_VERBS = ("train", "chat", "export", "score", "check", "inspect", "prepare", "verify")
 _FLAGS = {"--json": "--json", "--config_only": "--config_only", "--config-only": "--config_only"}
 _HELP = ("-h", "--help")
 # Flags of single verbs, by the names of their values.
 _FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "data": ("source", "target", "overwrite", "allow_missing", "media_dir", "columns", "rename", "cells"),
+    "score": ("output",),
     "inspect": ("rows", "first", "longest", "sample", "finding", "html"),
     "render": (
         "model_name_or_path",
@@ -92,6 +93,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("topic", nargs="*", help="a command, a key, or an error code")
     if verb == "data":
         _add_data_flags(parser)
+    if verb == "score":
+        parser.add_argument("--output", metavar="FILE", help="JSONL file to write; else scores.jsonl in output_dir")
     if verb == "inspect":
         _add_inspect_flags(parser)
     if verb == "render":

@@ -23,15 +23,16 @@ from tunesmith.config.values import read_names
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.core.names import nearest
 
-Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "verify"]
+Command = Literal["train", "chat", "export", "check", "inspect", "prepare", "score", "verify"]
 # Commands that look at the rows of a training run, without its training.
-ROW_COMMANDS = ("inspect", "prepare")
+ROW_COMMANDS = ("inspect", "prepare", "score")
 # Keys that take auto, with the number that stands in until model and data are known.
 AUTOMATIC_NUMBERS: Mapping[str, float] = {"lora_rank": 16, "learning_rate": 1e-4}
 _JOB_OF: Mapping[str, Job] = {
     "train": "train",
     "inspect": "train",
     "prepare": "train",
+    "score": "train",
     "chat": "chat",
     "verify": "chat",
     "export": "export",

@@ -115,7 +115,8 @@ def _evaluation_needs_rows(flat: Flat) -> Finding | None:
 def _prediction_needs_answers(flat: Flat) -> Finding | None:
     if not flat["do_predict"] or flat["stage"] == "sft":
         return None
-    return _conflict(f"do_predict answers prompts, which stage {flat['stage']} has not.", "Write stage: sft.")
+    remedy = "Use `tunesmith score`." if flat["stage"] == "rm" else "Write stage: sft."
+    return _conflict(f"do_predict answers prompts, which stage {flat['stage']} has not.", remedy)
 
 
 @_rule("predict_with_generate", "do_predict", "eval_strategy", "do_eval")
@@ -213,7 +214,7 @@ def _rows_or_tokens(flat: Flat) -> Finding | None:
 @_rule("tokens_per_batch", "cutoff_len")
 def _a_row_fits_a_batch(flat: Flat) -> Finding | None:
     tokens, longest = flat["tokens_per_batch"], flat["cutoff_len"]
-    if tokens is None or tokens >= longest:
+    if tokens is None or tokens == "auto" or tokens >= longest:
         return None
     return _conflict(
         f"tokens_per_batch {tokens} is below cutoff_len {longest}: one row of that length would exceed it.",

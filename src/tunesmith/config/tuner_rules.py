@@ -62,6 +62,16 @@ def _scratch_trains_all(flat: Flat) -> Finding | None:
     )
 
 
+@_rule("train_from_scratch", "stage")
+def _scratch_makes_no_judge(flat: Flat) -> Finding | None:
+    if not flat["train_from_scratch"] or flat["stage"] != "rm":
+        return None
+    return _conflict(
+        "train_from_scratch draws all weights anew, and a reward model judges by what a language model knows.",
+        "Leave out train_from_scratch, or train the language model first.",
+    )
+
+
 @_rule("upcast_layernorm", "pure_bf16")
 def _upcast_needs_mixed_precision(flat: Flat) -> Finding | None:
     if not (flat["upcast_layernorm"] and flat["pure_bf16"]):

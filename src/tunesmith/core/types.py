@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Role = Literal["system", "user", "assistant", "tool"]
 RowKind = Literal["text", "supervised", "preference", "feedback", "prompt", "labelled", "contrast"]
 LayoutKind = Literal["packed", "padded"]
+# What a loss may ask of each target beside its log-prob; the fields of `Scores` say what they are.
+Detail = Literal["mean_logp", "top_entropy", "divergence"]
 NO_PARENT = -1
 
 IntArray = npt.NDArray[np.int32]
@@ -108,7 +110,9 @@ class TokenRow:
 
     `weights` [T] holds the loss weight of each token as a target (0 = context only). Segment i is the next
     `segment_lengths[i]` tokens; its parent is an earlier segment or NO_PARENT. Plain SFT rows have one segment named
-    "text"; a preference pair has "prompt", "chosen", "rejected" with parents (-1, 0, 0).
+    "text"; a preference pair has "prompt", "chosen", "rejected" with parents (-1, 0, 0). `reference_logps` holds the
+    reference's log-prob of each supervised token, where they were computed before. `label` is the number of a class,
+    1 or 0 for feedback, or the margin by which a pair's chosen answer is better.
     """
 
     source: RowRef
@@ -118,6 +122,8 @@ class TokenRow:
     segment_parents: tuple[int, ...] = (NO_PARENT,)
     segment_names: tuple[str, ...] = ("text",)
     label: float | None = None
+    reference_logps: FloatArray | None = None
+    channel: str | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -185,6 +191,8 @@ class Batch:
     rows: tuple[RowRef, ...]
     num_tokens: int
     labels: "Tensor | None" = None
+    reference_logps_N: "Tensor | None" = None
+    channels: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,12 +200,18 @@ class Scores:
     """What the scorer returns for the N supervised targets of a batch, float32.
 
     `logps_N` carries the gradient; `is_top_N` says whether the target is the most likely token (no gradient);
-    `entropy_N` is filled only when asked for.
+    `entropy_N` is filled only when asked for, and so are the mean log-prob of the whole vocabulary (`mean_logps_N`),
+    the entropy among the 20 likeliest tokens without gradient (`top_entropy_N`), and the divergence
+    KL(reference ‖ policy) (`divergence_N`). A scalar head gives no log-probs, but the value of each segment's path.
     """
 
     logps_N: "Tensor"
     is_top_N: "Tensor | None" = None
     entropy_N: "Tensor | None" = None
+    mean_logps_N: "Tensor | None" = None
+    top_entropy_N: "Tensor | None" = None
+    divergence_N: "Tensor | None" = None
+    values_S: "Tensor | None" = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ target. Labels are one number a row, NaN where a row has none. It knows nothing 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,32 @@ def collate(rows: Sequence[TokenRow], *, layout: LayoutKind, pad_id: int) -> Bat
     targets = np.flatnonzero((segments.weights != 0) & (sources >= 0))
     grid = _packed(segments, sources, targets) if layout == "packed" else _padded(segments, targets, pad_id)
     return _to_batch(rows, segments, targets, grid)
+
+
+def to_padded(batch: Batch, *, pad_id: int = 0) -> Batch:
+    """Lay a packed batch out anew with a batch row for each path; its targets stay in their order."""
+    assert batch.layout is not None, "the batch is padded already"
+    starts = np.asarray(batch.layout.starts)[batch.target_segment_N.cpu().numpy()]
+    sources = batch.source_index_N.cpu().numpy()
+    segments = _Segments(
+        starts=(*batch.layout.starts, batch.layout.ends[-1]),
+        parents=batch.layout.parents,
+        rows=tuple(batch.segment_row_S.tolist()),
+        names=batch.segment_names,
+        input_ids=batch.input_ids_BT[0].cpu().numpy().astype(np.int32),
+        weights=np.zeros(0, dtype=np.float32),
+    )
+    grid = _padded(segments, np.where(sources >= starts, sources + 1, starts), pad_id)
+    assert grid.attention_mask_BT is not None, "a padded grid has a mask"
+    device = batch.input_ids_BT.device
+    return replace(
+        batch,
+        input_ids_BT=_long(grid.input_ids_BT).to(device),
+        position_ids_BT=_long(grid.position_ids_BT).to(device),
+        attention_mask_BT=_long(grid.attention_mask_BT).to(device),
+        layout=None,
+        source_index_N=_long(grid.sources_N).to(device),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +172,19 @@ def _to_batch(rows: Sequence[TokenRow], segments: _Segments, targets: Positions,
         rows=tuple(row.source for row in rows),
         num_tokens=len(segments.input_ids),
         labels=None if all(map(math.isnan, labels)) else torch.tensor(labels, dtype=torch.float32),
+        reference_logps_N=_known_logps(rows, len(targets)),
+        channels=tuple(row.channel for row in rows),
     )
+
+
+def _known_logps(rows: Sequence[TokenRow], num_targets: int) -> torch.Tensor | None:
+    """Join what the reference was found to say before; rows lie in the order of their targets."""
+    known = [row.reference_logps for row in rows if row.reference_logps is not None]
+    if len(known) < len(rows):
+        return None
+    joined = np.concatenate(known).astype(np.float32)
+    assert len(joined) == num_targets, "a row has one log-prob of the reference for each of its targets"
+    return torch.from_numpy(joined)
 
 
 def _long(array: npt.NDArray[np.integer[Any]]) -> torch.Tensor:

@@ -14,9 +14,15 @@ import numpy as np
 
 from tunesmith.core.types import IntArray, RowRef, TokenRow
 from tunesmith.data.store import TokenRows, Traits
+from tunesmith.objectives.base import Objective
 
 MISMATCHED = "mismatched"
 _PROMPT = 0  # the first segment; the answer is the second
+
+
+def rows_for(objective: type[Objective], rows: TokenRows) -> TokenRows:
+    """Give rows as a loss needs them: with an answer to another prompt where it asks for one."""
+    return MismatchedRows(rows) if objective.needs_other_answers else rows
 
 
 class MismatchedRows:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening data sets: each is cut into blocks, its format recognised, and its rows chosen; no row is held."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class OpenSet:
     reading: Reading | None
     chosen: Chosen
     problems: tuple[Problem, ...] = ()
+    note: str | None = None
 
     @property
     def name(self) -> str:
@@ -102,7 +104,15 @@ def open_set(
         reading=None if isinstance(reading, Problem) else reading,
         chosen=choose_rows(sum(one.num_rows for one in blocks), data_set, seed=seed, max_samples=max_samples),
         problems=tuple(problems),
+        note=None if isinstance(reading, Problem) else _note_on_labels(reading, sample, kind),
     )
+
+
+def _note_on_labels(reading: Reading, sample: Sequence[Mapping[str, Any]], kind: RowKind) -> str | None:
+    """Tell that labels of feedback are texts; they are read as what they say, never by truth value."""
+    column = reading.columns.names.get("kto_tag") if kind == "feedback" else None
+    texts = sorted({repr(row[column]) for row in sample if isinstance(row.get(column), str)}) if column else []
+    return f"labels in column {column!r} are texts ({', '.join(texts[:4])}), read as true and false" if texts else None
 
 
 def _cut(data_set: DataSet, block_rows: int) -> tuple[list[Block], list[Problem]]:

@@ -91,6 +91,8 @@ def _plan(config: RunConfig, kind: RowKind, rules: str) -> list[PlannedSet]:
         for opened in open_sets(config, kind=kind, part=part, block_rows=config.data.preprocessing_batch_size):
             if opened.decision is not None:
                 say(f"{opened.name}: {opened.decision}")
+            if opened.note is not None:
+                say(f"{opened.name}: {opened.note}")
             sets.append(plan_set(opened, part, rules))
     return sets
 

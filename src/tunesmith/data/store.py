@@ -36,7 +36,9 @@ ARRAYS: dict[str, type[np.generic]] = {
     "source_files": np.int32,
     "source_rows": np.int64,
     "labels": np.float32,
+    "channels": np.int32,
 }
+_NO_CHANNEL = -1
 
 
 class TokenRows(Protocol):
@@ -106,8 +108,8 @@ class FlatRows(ABC):
 class TokenStore(FlatRows):
     """Rows in a few flat arrays; `store[i]` is a `TokenRow` over views of them, without a copy.
 
-    `names` are the distinct segment names and `files` the distinct (dataset, file) pairs that the arrays point to; a
-    missing label is NaN.
+    `names` are the distinct segment names and channels, and `files` the distinct (dataset, file) pairs that the arrays
+    point to; a missing label is NaN.
     """
 
     arrays: dict[str, Array]
@@ -124,7 +126,7 @@ class TokenStore(FlatRows):
         source = self.source(index)
         tokens = slice(*self.arrays["token_offsets"][index : index + 2])
         segments = slice(*self.arrays["segment_offsets"][index : index + 2])
-        label = float(self.arrays["labels"][index])
+        label, channel = float(self.arrays["labels"][index]), int(self.arrays["channels"][index])
         return TokenRow(
             source=source,
             input_ids=self.arrays["input_ids"][tokens],
@@ -133,6 +135,7 @@ class TokenStore(FlatRows):
             segment_parents=tuple(self.arrays["segment_parents"][segments].tolist()),
             segment_names=tuple(self.names[name] for name in self.arrays["segment_names"][segments]),
             label=None if np.isnan(label) else label,
+            channel=None if channel == _NO_CHANNEL else self.names[channel],
         )
 
     def source(self, index: int) -> RowRef:
@@ -161,6 +164,8 @@ class TokenStore(FlatRows):
         digest = hashlib.sha256(json.dumps([STORE_VERSION, self.names, self.files]).encode())
         for name, dtype in ARRAYS.items():
             array = np.ascontiguousarray(self.arrays[name], dtype=dtype)
+            if name == "channels" and not (array != _NO_CHANNEL).any():
+                continue  # rows without channels are the rows they were before there were any
             digest.update(f"{name}:{array.size};".encode())
             digest.update(array.data)
         return digest.hexdigest()
@@ -298,7 +303,7 @@ def build_store(rows: Iterable[TokenRow]) -> TokenStore:
     input_ids: list[IntArray] = []
     weights: list[FloatArray] = []
     segments: list[tuple[int, int, int]] = []
-    per_row: list[tuple[int, int, int, int, float]] = []
+    per_row: list[tuple[int, int, int, int, float, int]] = []
     for row in rows:
         input_ids.append(row.input_ids)
         weights.append(row.weights)
@@ -306,9 +311,10 @@ def build_store(rows: Iterable[TokenRow]) -> TokenStore:
         segments.extend(zip(row.segment_lengths, row.segment_parents, named, strict=True))
         file = files.setdefault((row.source.dataset, row.source.file), len(files))
         label = float("nan") if row.label is None else row.label
-        per_row.append((len(row.input_ids), len(row.segment_lengths), file, row.source.row, label))
+        channel = _NO_CHANNEL if row.channel is None else names.setdefault(row.channel, len(names))
+        per_row.append((len(row.input_ids), len(row.segment_lengths), file, row.source.row, label, channel))
     segment_table = np.array(segments, dtype=np.int32).reshape(-1, 3)
-    row_columns = list(zip(*per_row, strict=True)) or [()] * 5
+    row_columns = list(zip(*per_row, strict=True)) or [()] * 6
     arrays = {
         "input_ids": _concatenate(input_ids, np.int32),
         "weights": _concatenate(weights, np.float32),
@@ -320,6 +326,7 @@ def build_store(rows: Iterable[TokenRow]) -> TokenStore:
         "source_files": np.array(row_columns[2], dtype=np.int32),
         "source_rows": np.array(row_columns[3], dtype=np.int64),
         "labels": np.array(row_columns[4], dtype=np.float32),
+        "channels": np.array(row_columns[5], dtype=np.int32),
     }
     return TokenStore(arrays=arrays, names=tuple(names), files=tuple(files))
 

@@ -19,22 +19,26 @@ from transformers import TrainerCallback, TrainingArguments
 from tunesmith.checks.context import Parts
 from tunesmith.checks.schedule import is_packing
 from tunesmith.config.run import RunConfig
+from tunesmith.core.cpu_policy import wait_policy
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
-from tunesmith.data.mismatched import MismatchedRows
+from tunesmith.data.mismatched import rows_for
 from tunesmith.data.plan import PlanRules
 from tunesmith.data.store import TokenRows
+from tunesmith.data.trivial_rules import OPENING_WINS, OpeningRule
+from tunesmith.jobs.base_model import load_base
+from tunesmith.jobs.fingerprints import reference_hashes
+from tunesmith.jobs.reference import SCORED_ONCE, PolicyAtStart, RunReference
 from tunesmith.models.aids import TrainingAids, attach_aids
+from tunesmith.models.anatomy import base_model
 from tunesmith.models.attention.packing import can_pack
-from tunesmith.models.attention.verdicts import remembered_self_test
+from tunesmith.models.attention.verdicts import trusted_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.float8 import refuse_float8
-from tunesmith.models.fresh import fresh_model
-from tunesmith.models.head import check_head
-from tunesmith.models.load import ATTENTION, load_model
+from tunesmith.models.lora_fast import use_fast_lora
 from tunesmith.models.qat import prepare_qat, quantization_of
-from tunesmith.models.quantized_loading import chosen_quantization, write_base_record
+from tunesmith.models.quantized_loading import write_base_record
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import Objective, objectives
@@ -46,12 +50,13 @@ from tunesmith.training.callbacks.log_file import LogFile
 from tunesmith.training.callbacks.progress_line import ProgressLine
 from tunesmith.training.callbacks.tuner_steps import TunerSteps
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.evaluation import metric_names
 from tunesmith.training.interrupt import InterruptFlag
 from tunesmith.training.optimizers.base import OptimizerPart, chosen_optimizer, optimizers
 from tunesmith.training.optimizers.named import named_optimizer, tell_remarks
 from tunesmith.training.parts import TrainerParts
-from tunesmith.training.precision import choose_dtype
+from tunesmith.training.precision import choose_dtype, mixed_precision
 from tunesmith.training.record import RunRecord
 from tunesmith.training.stream_batches import StreamedBatches
 from tunesmith.training.trainer import TunesmithTrainer
@@ -69,6 +74,8 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 
+_TRAINING = "the training rows"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltModel:
@@ -85,49 +92,58 @@ class BuiltModel:
 
 def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, Any] | None) -> BuiltModel:
     """Load the model, attach the tuner, and choose the layout, or repeat the choices of a checkpoint."""
-    assert parts.folder is not None
-    device = training_device(config.run)
-    trains_all = config.run.do_train and config.run.finetuning_type == "full"
+    device, trains = training_device(config.run), config.run.do_train
+    trains_all = trains and config.run.finetuning_type == "full"
     dtype = choose_dtype(config.training, trains_all=trains_all, device=device)
-    quantization, qat = chosen_quantization(config, parts.folder, dtype), config.quantization.qat
-    attention = ATTENTION[config.model.flash_attn]
-    if config.aids.train_from_scratch and config.run.do_train:
-        base = fresh_model(parts.folder, seed=config.run.seed, dtype=dtype, attention=attention, device=device)
-    else:
-        base = load_model(parts.folder, dtype=dtype, attention=attention, device=device, quantization=quantization)
-    check_head(base)
+    base = load_base(config, parts, dtype=dtype, device=device)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
-    model = tuner.prepare(base, adapters, is_trainable=config.run.do_train)
-    if qat is not None and config.run.do_train:
-        prepare_qat(model, qat)
-        quantization = quantization_of(qat)
-    layout = choose_layout(model, saved_choices)
+    model = tuner.prepare(base.model, adapters, is_trainable=trains)
+    quantization = shape_for_training(config, model) or base.quantization if trains else base.quantization
+    with mixed_precision(config.training, device):
+        layout = choose_layout(model, saved_choices)
     report = coverage(model)
-    if config.run.do_train:
+    if trains:
         say(report.table())
     choices = {
         "layout": layout,
         "dtype": str(dtype).removeprefix("torch."),
         "device": device.type,
+        "attention": str(base_model(model).config._attn_implementation),
         "threads": torch.get_num_threads(),
+        "wait_policy": wait_policy(),
+        **({"quantization": quantization.words()} if quantization is not None else {}),
+        **reference_choices(config, parts, tuner, saved_choices),
     }
-    if config.run.do_train and build_objective(config).needs_reference:
-        choices["reference"] = tuner.base_source
-    if quantization is not None:
-        choices["quantization"] = quantization.words()
-    aids = attach_aids(model, config.aids, device=device) if config.run.do_train else TrainingAids()
-    report_json = report.to_json()
     return BuiltModel(
         model=model,
         tuner=tuner,
         layout=layout,
         choices=choices,
-        coverage=report_json,
+        coverage=report.to_json(),
         quantization=quantization,
-        aids=aids,
+        aids=attach_aids(model, config.aids, device=device) if trains else TrainingAids(),
     )
+
+
+def shape_for_training(config: RunConfig, model: nn.Module) -> Quantization | None:
+    """Let weights be rounded where `qat` asks for it, plain LoRA layers be fast, and say how weights are rounded."""
+    qat = config.quantization.qat
+    if qat is not None:
+        prepare_qat(model, qat)
+    use_fast_lora(model)
+    return None if qat is None else quantization_of(qat)
+
+
+def reference_choices(
+    config: RunConfig, parts: Parts, tuner: Tuner, saved_choices: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Say what the loss compares with, if anything, and whether that is scored once, before training."""
+    if not build_objective(config).needs_reference:
+        return {}
+    reference = RunReference(config, parts, tuner=tuner)
+    return {"reference": reference.words, SCORED_ONCE: reference.is_scored_once(saved_choices)}
 
 
 def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> LayoutKind:
@@ -146,7 +162,7 @@ def choose_layout(model: nn.Module, saved_choices: Mapping[str, Any] | None) -> 
     if not is_allowed:
         say(f"Rows are padded, not packed: {reason}.")
         return "padded"
-    trial = remembered_self_test(model)
+    trial = trusted_self_test(model)
     say(f"Rows are {'packed without padding' if trial.is_equal else 'padded'}: {trial.reason}.")
     return "packed" if trial.is_equal else "padded"
 
@@ -161,11 +177,11 @@ def plan_rules(config: RunConfig, args: TrainingArguments, layout: LayoutKind) -
     run, data, training = config.run, config.data, config.training
     return PlanRules(
         seed=run.data_seed if run.data_seed is not None else run.seed,
-        batch_rows=training.per_device_train_batch_size,
+        batch_rows=training.batch_rows,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         world_size=args.world_size,
         pack_tokens=data.cutoff_len if is_packing(config) else None,
-        tokens_per_batch=training.tokens_per_batch,
+        tokens_per_batch=training.token_budget(data.cutoff_len),
         layout=layout,
         shuffle=not training.disable_shuffling,
         drop_last=training.dataloader_drop_last,
@@ -177,13 +193,14 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
     assert parts.data is not None and parts.tokenizer is not None
     training, folder = config.training, Path(config.run.output_dir or "")
     args = run_arguments(config, has_evaluation=bool(parts.data.evals))
+    reference, train, evals = compared_rows(config, parts, built, record)
     return TunesmithTrainer(
         TrainerParts(
             model=built.model,
             tuner=built.tuner,
             objective=build_objective(config),
-            train=None if parts.data.train is None else rows_for(config, parts.data.train),
-            evals={name: rows_for(config, rows) for name, rows in parts.data.evals.items()},
+            train=train,
+            evals=evals,
             plan=plan_rules(config, args, built.layout),
             layout=built.layout,
             pad_id=padding_id(parts.tokenizer),
@@ -196,6 +213,8 @@ def build_trainer(config: RunConfig, parts: Parts, built: BuiltModel, *, record:
             optimizer=build_optimizer(config),
             trains=config.run.do_train,
             aids=built.aids,
+            reference=reference,
+            known_metrics=trivial_metrics(config, parts),
         ),
         args,
     )
@@ -226,9 +245,35 @@ def build_objective(config: RunConfig) -> Objective:
     return kind(config.part(kind.Params))
 
 
-def rows_for(config: RunConfig, rows: TokenRows) -> TokenRows:
-    """Give rows as the loss of the stage needs them: on feedback with an answer to another prompt."""
-    return MismatchedRows(rows) if config.run.stage == "kto" else rows
+def compared_rows(
+    config: RunConfig, parts: Parts, built: BuiltModel, record: RunRecord
+) -> tuple[ReferencePart, TokenRows | None, dict[str, TokenRows]]:
+    """Give the reference and the rows as the loss needs them, with the reference's log-probs where it is scored once.
+
+    This comes before any training, so that the policy still is its own reference.
+    """
+    assert parts.data is not None
+    kind = objectives.get(config.run.stage)
+    evals = {name: rows_for(kind, rows) for name, rows in parts.data.evals.items()}
+    train = None if parts.data.train is None else rows_for(kind, parts.data.train)
+    if not build_objective(config).needs_reference:
+        return ReferencePart(), train, evals
+    reference = RunReference(config, parts, tuner=built.tuner)
+    policy = PolicyAtStart(model=built.model, tuner=built.tuner, layout=built.layout)
+    rows = {**({} if train is None else {_TRAINING: train}), **evals}
+    hashes = reference_hashes(record.fingerprints, is_named=reference.is_named)
+    part, known = reference.attach(rows, policy, is_scored_once=built.choices[SCORED_ONCE], hashes=hashes)
+    return part, known.pop(_TRAINING, None), known
+
+
+def trivial_metrics(config: RunConfig, parts: Parts) -> dict[str, dict[str, tuple[float, float]]]:
+    """Say how often a rule that sees only how answers begin picks the chosen one, in each evaluation set of pairs."""
+    data = parts.data
+    is_paired = objectives.get(config.run.stage).row_kind == "preference"
+    if not is_paired or data is None or data.train is None or not data.evals:
+        return {}
+    rule = OpeningRule(data.train)
+    return {name: {OPENING_WINS: rule.wins(rows)} for name, rows in data.evals.items()}
 
 
 def reports_each_set(config: RunConfig) -> bool:

@@ -22,6 +22,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from tunesmith import __version__
+from tunesmith.core.cpu import Cpu, read_cpu
+from tunesmith.core.cpu_policy import LoadMeter, choose_policy
 from tunesmith.core.errors import warning
 from tunesmith.core.report import emit_warning
 
@@ -31,13 +33,14 @@ PACKAGES = (
 )  # fmt: skip
 # Packages that exist in builds for one torch only; the wrong build stops transformers from importing any model.
 PAIRED = ("torchvision", "torchaudio")
-CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
 PROBE_SECONDS = 120
 _TORCH_PROBE = """
 import json, torch
 cuda = torch.cuda.is_available()
 mps = torch.backends.mps.is_available()
 print(json.dumps({
+    "libraries": [line.strip() for line in torch.__config__.parallel_info().splitlines()
+                  if "OpenMP" in line or "Kernel" in line or "DNN" in line],
     "cuda": torch.version.cuda, "hip": torch.version.hip, "threads": torch.get_num_threads(),
     "device": "cuda" if cuda else "mps" if mps else "cpu",
     "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
@@ -48,6 +51,7 @@ print(json.dumps({
 
 def run() -> dict[str, Any]:
     """Look at this machine and give what was found; broken or unsupported packages become warnings."""
+    load = LoadMeter()
     torch, problem = probe(_TORCH_PROBE)
     if problem:
         _warn_broken("torch", problem, "Install it again: pip install --force-reinstall 'torch>=2.10,<2.14'.")
@@ -59,8 +63,7 @@ def run() -> dict[str, Any]:
         "tunesmith": __version__,
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "platform": platform.platform(),
-        "cpu": {"name": cpu_name(), "cores": psutil.cpu_count(logical=False), "threads": os.cpu_count(),
-                "flags": cpu_flags()},
+        "cpu": cpu_report(load),
         "memory": {"total_bytes": psutil.virtual_memory().total, "available_bytes": psutil.virtual_memory().available},
         "disk": {"folder": str(Path.cwd()), "free_bytes": shutil.disk_usage(Path.cwd()).free},
         "torch": torch,
@@ -159,19 +162,27 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def cpu_name() -> str:
-    """Name the processor."""
-    match = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    return match[1] if match else platform.processor() or platform.machine()
+def cpu_report(load: LoadMeter) -> dict[str, Any]:
+    """Describe the processor, and how the threads of a job that started now would be set up, and why."""
+    cpu = read_cpu()
+    policy = choose_policy(cpu, busy_share=load.busy_share(), environment=os.environ)
+    unit = cpu.bf16_unit
+    return {
+        "name": cpu.name,
+        "cores": cpu.physical,
+        "threads": cpu.logical,
+        "container_cores": cpu.quota,
+        "numa_nodes": cpu.numa_nodes,
+        "numa": numa_note(cpu),
+        "flags": list(cpu.flags),
+        "bf16": f"in hardware ({unit}): bf16: true is fast" if unit else "emulated: float32 is faster",
+        "policy": {"threads": policy.threads, "wait": policy.wait, "environment": dict(policy.environment)},
+        "allocator": os.environ.get("LD_PRELOAD") or "the system's",
+    }
 
 
-def cpu_flags() -> list[str]:
-    """List the instruction sets that matter for speed; empty where the system does not tell (only Linux does)."""
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
-    present = set(match[1].split()) if match else set()
-    return [flag for flag in CPU_FLAGS if flag in present]
-
-
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def numa_note(cpu: Cpu) -> str:
+    """Say what several memory nodes ask for."""
+    if cpu.numa_nodes == 1:
+        return "one memory node"
+    return f"{cpu.numa_nodes} memory nodes: keep a run on one with `numactl --cpunodebind=0 --membind=0 tunesmith …`"

@@ -8,7 +8,7 @@ adapter compute; a failure leaves nothing that looks finished.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.files import remove_partials, write_folder_atomic, write_text_atomic
 from tunesmith.core.progress import say
 from tunesmith.jobs.assembly import write_side_files
-from tunesmith.models.export_base import ExportSource, load_export_base
+from tunesmith.jobs.base_model import choose_padding
+from tunesmith.models.export_base import ExportBase, ExportSource, load_export_base
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
-from tunesmith.models.quantized_loading import trained_quantization
+from tunesmith.models.quantized_loading import stored_method, trained_quantization
 from tunesmith.models.quantizers.base import Quantization
+from tunesmith.models.reward_head import has_head, load_reward_model
+from tunesmith.models.reward_verify import check_saved_rewards, compare_values, probe_values
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.models.verify import (
@@ -64,11 +67,21 @@ class Sources:
     tuner: Tuner
     quantization: Quantization | None
     wants_original: bool
+    is_reward: bool
+
+    def load(self, folder: Path, device: torch.device) -> PreTrainedModel:
+        """Load a model in float32 with the head that it is exported with."""
+        load = load_reward_model if self.is_reward else load_model
+        return load(folder, dtype=torch.float32, device=device)
+
+    def probe(self, model: nn.Module, probes: Sequence[Tensor], *, dtype: torch.dtype) -> list[Tensor]:
+        """Compute what is compared: logits, or rewards."""
+        return (probe_values if self.is_reward else probe_logits)(model, probes, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The merged float32 model, the logits that base and adapter gave, and how far the merge moved them.
+    """The merged float32 model, the logits or rewards of base and adapter, and how far the merge moved them.
 
     `facts` tell of a base that was quantised for training.
     """
@@ -155,6 +168,7 @@ def _find_sources(config: RunConfig) -> Sources:
         tuner=tuner,
         quantization=trained_quantization(config, folder),
         wants_original=config.quantization.adapter_base == "original",
+        is_reward=any(has_head(place) for place in (folder, *adapters)),
     )
 
 
@@ -167,7 +181,7 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
     """Merge the adapters in order, each compared before and after."""
     say(f"Loading {sources.folder} in float32 …")
     probes = probe_ids(sources.tokenizer)
-    base = load_export_base(_export_source(sources, device), sources.tuner, probes)
+    base = _load_base(sources, device, probes)
     model, difference = base.model, 0.0
     refuse_non_finite(model.state_dict().items())
     dtype = comparison_dtype(model)
@@ -175,12 +189,12 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
     for adapter in sources.adapters:
         say(f"Merging {adapter} …")
         adapted: nn.Module = sources.tuner.load(model, adapter, is_trainable=False)
-        reference = probe_logits(adapted, probes, dtype=dtype)
+        reference = sources.probe(adapted, probes, dtype=dtype)
         model = sources.tuner.merge(adapted)
-        moved = largest_difference(reference, probe_logits(model, probes, dtype=dtype))
+        moved = largest_difference(reference, sources.probe(model, probes, dtype=dtype))
         check_merge(moved, dtype=dtype)
         difference = max(difference, moved)
-    reference = [logits.float() for logits in reference] or probe_logits(model, probes, dtype=torch.float32)
+    reference = [logits.float() for logits in reference] or sources.probe(model, probes, dtype=torch.float32)
     if base.trained is not None and base.is_dequantised:
         check_merge(largest_difference(base.trained, reference), dtype=torch.float32)
         reference = base.trained
@@ -190,8 +204,23 @@ def _merge(sources: Sources, device: torch.device) -> Merged:
         reference=reference,
         max_abs_diff=difference,
         is_dequantised=base.is_dequantised,
-        facts=base.compare(probe_logits(model, probes, dtype=torch.float32)),
+        facts=base.compare(sources.probe(model, probes, dtype=torch.float32)) if base.trained is not None else {},
     )
+
+
+def _load_base(sources: Sources, device: torch.device, probes: Sequence[Tensor]) -> ExportBase:
+    """Load what adapters are merged into; a quantised reward model is not, because nothing verifies its rewards."""
+    if not sources.is_reward:
+        return load_export_base(_export_source(sources, device), sources.tuner, probes)
+    if (sources.quantization is not None and not sources.wants_original) or stored_method(sources.folder) is not None:
+        raise refusal(
+            "model.quantization_not_trainable",
+            f"The reward model was trained on quantised weights of {sources.folder}, and rewards of dequantised ones "
+            "are not verified.",
+            "Use it as it is with `tunesmith score`, or write adapter_base: original to merge into the exact weights.",
+            key="adapter_name_or_path",
+        )
+    return ExportBase(model=sources.load(sources.folder, device), trained=None, facts={})
 
 
 def _export_source(sources: Sources, device: torch.device) -> ExportSource:
@@ -221,7 +250,9 @@ def _refuse_short_disk(target: Path, model: PreTrainedModel, dtype: torch.dtype)
 def _write(folder: Path, sources: Sources, model: PreTrainedModel, *, shard_gigabytes: int) -> None:
     say(f"Saving the model as {str(sources.dtype).removeprefix('torch.')} …")
     model.to(sources.dtype)  # type: ignore[arg-type]  # its overloads forget dtypes
-    if sources.template is not None:
+    if sources.is_reward and sources.template is not None:
+        choose_padding(model, Parts(tokenizer=sources.tokenizer, template=sources.template))
+    elif sources.template is not None:
         _add_stop_ids(model, sources.template)
     save_whole_model(model, folder, shard_gigabytes=shard_gigabytes)
     write_side_files(Parts(folder=sources.tokenizer_folder, template=sources.template), folder)
@@ -239,17 +270,29 @@ def _add_stop_ids(model: Any, template: ChatTemplate) -> None:
 def _verify(folder: Path, sources: Sources, merged: Merged) -> dict[str, Any]:
     """Load the folder again and compare it; the merged model, now in the saved format, says what its rounding does."""
     device = next(merged.model.parameters()).device
-    gaps = tie_gaps(merged.reference, probe_logits(merged.model, merged.probes, dtype=sources.dtype))
+    rounded = [] if sources.is_reward else probe_logits(merged.model, merged.probes, dtype=sources.dtype)
     merged.model.to("meta")  # type: ignore[arg-type]  # its memory is needed for the saved one
-    saved = load_model(folder, dtype=torch.float32, device=device)
+    saved = sources.load(folder, device)
     load_tokenizer(folder)
-    found = probe_logits(saved, merged.probes, dtype=torch.float32)
-    comparison = compare_logits(merged.reference, found, gaps)
-    check_saved(comparison, is_dequantised=merged.is_dequantised)
-    return {
+    found = sources.probe(saved, merged.probes, dtype=torch.float32)
+    measured = {
         **merged.facts,
         "dtype": str(sources.dtype).removeprefix("torch."),
         "merge_max_abs_diff": merged.max_abs_diff,
+    }
+    if sources.is_reward:
+        rewards = compare_values(merged.reference, found)
+        check_saved_rewards(rewards, sources.dtype)
+        return {
+            **measured,
+            "reward_max_abs_diff": rewards.max_abs_diff,
+            "reward_relative_error": rewards.relative_error,
+            "merge_probe_tokens": rewards.num_tokens,
+        }
+    comparison = compare_logits(merged.reference, found, tie_gaps(merged.reference, rounded))
+    check_saved(comparison, is_dequantised=merged.is_dequantised)
+    return {
+        **measured,
         "merge_top1_agreement": comparison.top1_agreement,
         "merge_mean_kl": comparison.mean_kl,
         "merge_probe_tokens": comparison.num_tokens,

@@ -3,7 +3,8 @@
 """Hashes of what a run is made from, so that a resume notices a change of model, adapters, data or template."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.checks.context import Parts
@@ -15,11 +16,31 @@ _WHOLE_BYTES = 64 * 2**20
 _BLOCKS, _BLOCK_BYTES = 64, 2**16
 
 
-def run_fingerprints(parts: Parts, adapters: Iterable[Path]) -> dict[str, str]:
-    """Identify data, template, tokenizer, model and the adapters that a run starts from."""
+@dataclass(frozen=True, kw_only=True)
+class NamedReference:
+    """The reference that a user named: its folder, and the adapters merged into it."""
+
+    folder: Path
+    adapters: tuple[Path, ...]
+
+    @property
+    def words(self) -> str:
+        """Say in words what the reference is."""
+        merged = f" with {', '.join(map(str, self.adapters))}" if self.adapters else ""
+        return f"{self.folder}{merged}, as named by the user"
+
+
+def run_fingerprints(
+    parts: Parts, adapters: Iterable[Path], *, reference: NamedReference | None = None
+) -> dict[str, str]:
+    """Identify data, template, tokenizer, model, the adapters that a run starts from, and a reference of its own."""
     assert parts.folder is not None and parts.tokenizer is not None and parts.data is not None
     prints = {"model": folder_fingerprint(parts.folder), "tokenizer": tokenizer_fingerprint(parts.tokenizer)}
-    prints |= {f"adapter {number}": folder_fingerprint(path) for number, path in enumerate(adapters)}
+    prints |= {f"adapter {number}": files_fingerprint(adapter_files(path)) for number, path in enumerate(adapters)}
+    if reference is not None:
+        prints["reference model"] = folder_fingerprint(reference.folder)
+        for number, path in enumerate(reference.adapters):
+            prints[f"reference adapter {number}"] = files_fingerprint(adapter_files(path))
     if parts.template is not None:
         prints["template"] = parts.template.fingerprint()
     if parts.data.train is not None:
@@ -29,10 +50,32 @@ def run_fingerprints(parts: Parts, adapters: Iterable[Path]) -> dict[str, str]:
     return prints | {f"evaluation data {name}": store.fingerprint for name, store in parts.data.evals.items()}
 
 
+def reference_hashes(prints: Mapping[str, str], *, is_named: bool) -> dict[str, str]:
+    """Pick the hashes that identify the reference: of its own files, or of what the policy starts from."""
+    if is_named:
+        return {name: value for name, value in prints.items() if name.startswith("reference ")}
+    return {name: value for name, value in prints.items() if name == "model" or name.startswith("adapter ")}
+
+
 def folder_fingerprint(folder: Path) -> str:
     """Identify the configuration and weights in a folder."""
+    return files_fingerprint(model_files(folder))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """List the configuration and weights in a folder."""
+    return sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")])
+
+
+def adapter_files(folder: Path) -> list[Path]:
+    """List what makes an adapter; a checkpoint's folder holds more."""
+    return sorted([*folder.glob("adapter_config.json"), *folder.glob("adapter_model*"), *folder.glob("value_head*")])
+
+
+def files_fingerprint(paths: Iterable[Path]) -> str:
+    """Identify some files by name and content."""
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
+    for path in paths:
         digest.update(f"{path.name}:{file_fingerprint(path)};".encode())
     return digest.hexdigest()
 

@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 
 from tunesmith.core.errors import refusal
 from tunesmith.data.plan import PlanRules, plan_epoch
+from tunesmith.data.planned_lengths import planned_lengths
 from tunesmith.data.store import TokenRows
 from tunesmith.models.stored_size import num_bytes
 
@@ -103,7 +104,7 @@ def make_forecast(
     model: nn.Module, store: TokenRows, plan: PlanRules, args: TrainingArguments, *, saving: Saving
 ) -> Forecast:
     """Count what a run will do."""
-    micro_batches = len(plan_epoch(store.lengths, plan, epoch=0))
+    micro_batches = len(plan_epoch(planned_lengths(store, plan), plan, epoch=0))
     of_epoch = max(1, math.ceil(micro_batches / plan.gradient_accumulation_steps))
     steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * of_epoch)
     weights = list(model.parameters())

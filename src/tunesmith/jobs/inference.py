@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
-from tunesmith.models.load import ATTENTION, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.attention.backends import Surroundings, choose_backend
+from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
 from tunesmith.models.quantized_loading import chosen_quantization
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
@@ -42,7 +43,9 @@ def load_served(config: RunConfig) -> ServedModel:
     quantization = chosen_quantization(config, folder, None if is_auto else dtype)
     if quantization is not None:
         dtype = getattr(torch, quantization.dtype)
-    base = load_model(folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], quantization=quantization)
+    around = Surroundings.of(default_device(), is_short_format=dtype != torch.float32)
+    attention = choose_backend(config.model.flash_attn, around).implementation
+    base = load_model(folder, dtype=dtype, attention=attention, quantization=quantization)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
     model = tuner.prepare(base, adapters, is_trainable=False)

@@ -63,6 +63,13 @@ def write_metrics(folder: Path, split: str, metrics: Mapping[str, Any]) -> None:
     write_text_atomic(path, _to_text({**known, **metrics}))
 
 
+def write_reference(trainer: TunesmithTrainer, folder: Path) -> None:
+    """Write which reference a run compared with, and what step 0 showed; nothing where it compared with none."""
+    described = trainer.comparison.describe()
+    if described is not None:
+        write_text_atomic(folder / "reference.json", _to_text(described))
+
+
 def write_plots(trainer: TunesmithTrainer, folder: Path) -> list[Path]:
     """Draw the curves of training loss, and of the loss and accuracy of each evaluation set."""
     curves = ("_loss", "_accuracy")

@@ -88,13 +88,20 @@ def pick_prompts(store: TokenRows, count: int = NUM_SAMPLES) -> list[Prompt]:
 
 
 def split_row(store: TokenRows, index: int) -> Prompt | None:
-    """Cut a row before its last supervised tokens; a row that is supervised throughout is cut in its first half."""
+    """Cut a row before its last supervised tokens; a row that is supervised throughout is cut in its first half.
+
+    Of several answers to a prompt the first counts, the chosen one; an answer that is not liked is passed over.
+    """
     row = store[index]
-    supervised = np.flatnonzero(row.weights)
+    is_tree = row.segment_parents[1:2] == (0,)
+    if is_tree and row.segment_names[1] == "answer" and row.label == 0:
+        return None
+    weights = row.weights[: sum(row.segment_lengths[:2])] if is_tree else row.weights
+    supervised = np.flatnonzero(weights)
     if not len(supervised):
         return None
     end = int(supervised[-1]) + 1
-    gaps = np.flatnonzero(row.weights[:end] == 0)
+    gaps = np.flatnonzero(weights[:end] == 0)
     start = int(gaps[-1]) + 1 if len(gaps) else 0
     start = start if start > 1 else min(end // 2, 24)
     if not 0 < start <= _MAX_PROMPT_TOKENS:

@@ -17,25 +17,38 @@ from tunesmith.core.files import write_text_atomic
 from tunesmith.core.progress import format_seconds, say
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Completion
+from tunesmith.data.mismatched import rows_for
 from tunesmith.jobs.assembly import (
     BuiltModel,
     add_callbacks,
     build_model,
+    build_objective,
     build_trainer,
     look_at_optimizer,
     plan_rules,
     refuse_unknown_metric,
-    rows_for,
     run_arguments,
     side_bytes,
 )
 from tunesmith.jobs.automatic import choose_numbers
+from tunesmith.jobs.batch_search import settle_batch
+from tunesmith.jobs.compiling import settle_compiling
 from tunesmith.jobs.fingerprints import run_fingerprints
 from tunesmith.jobs.forecast import Forecast, Saving, counted, make_forecast, refuse_short_disk
 from tunesmith.jobs.predict import predict
-from tunesmith.jobs.results import publish_model, train_metrics, training_result, write_metrics, write_plots
+from tunesmith.jobs.reference import named_reference
+from tunesmith.jobs.results import (
+    publish_model,
+    train_metrics,
+    training_result,
+    write_metrics,
+    write_plots,
+    write_reference,
+)
 from tunesmith.jobs.resume import compare_with_checkpoint, warn_of_machine
 from tunesmith.jobs.samples import Answerer, Prompt, compare, degeneration, pick_prompts, to_lines
+from tunesmith.jobs.start_adapters import keep_adapters, with_kept_adapters
+from tunesmith.objectives.base import objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import training_device
 from tunesmith.training.checkpoints import CONFIG_FILE, clear_leftovers, read_manifest
@@ -68,20 +81,27 @@ def run(config: RunConfig) -> dict[str, Any]:
     set_seed(config.run.seed)
     choices = compare_with_checkpoint(prepared.begin, prepared.record)
     built = build_model(config, prepared.parts, saved_choices=choices)
-    prepared = with_choices(prepared, built)
+    config, batch = settle_batch(config, prepared.parts, built, saved_choices=choices)
+    built = replace(built, choices={**built.choices, **batch})
+    prepared = replace(prepared, config=config)
     if not config.run.do_train:
+        prepared = with_choices(prepared, built)
         return {**evaluate_only(prepared, built), **predict_if_asked(prepared, built)}
-    warn_of_machine(prepared.begin, prepared.record)
     forecast = announce(prepared, built)
+    built = settle_compiling(config, built, forecast, saved_choices=choices)
+    prepared = with_choices(prepared, built)
+    warn_of_machine(prepared.begin, prepared.record)
     prepared.begin.apply(say)
     with hold_lock(prepared.folder):
         clear_leftovers(prepared.folder)
         write_text_atomic(prepared.folder / CONFIG_FILE, prepared.record.config_text)
+        keep_start(prepared)
         return {**train(prepared, built, forecast), **predict_if_asked(prepared, built)}
 
 
-def prepare_run(config: RunConfig) -> Prepared:
+def prepare_run(asked: RunConfig) -> Prepared:
     """Ask all preflight rules and decide how the run begins; nothing is written yet."""
+    config = with_kept_adapters(asked)
     folder = Path(config.run.output_dir or "").expanduser()
     begins: list[Begin] = []
 
@@ -96,15 +116,24 @@ def prepare_run(config: RunConfig) -> Prepared:
         emit_warning(problem)
     config = choose_numbers(config, report.parts, begins[0].checkpoint if begins else None)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
+    assert report.parts.folder is not None
+    reference = named_reference(config, report.parts.folder)
     record = RunRecord(
-        config=dict(config.flat),
-        config_text=config.to_yaml(),
-        fingerprints=run_fingerprints(report.parts, adapters),
+        config=dict(asked.flat),
+        config_text=asked.to_yaml(),
+        fingerprints=run_fingerprints(report.parts, adapters, reference=reference),
         choices={},
         versions=installed_versions(),
     )
     begin = begins[0] if begins else Begin(folder=folder)
     return Prepared(config=config, parts=report.parts, begin=begin, record=record)
+
+
+def keep_start(prepared: Prepared) -> None:
+    """Keep the adapters that a run with a reference starts from, so that a resume finds them unchanged."""
+    adapters = [Path(adapter) for adapter in prepared.config.model.adapter_name_or_path]
+    if adapters and build_objective(prepared.config).needs_reference:
+        keep_adapters(adapters, prepared.folder)
 
 
 def with_choices(prepared: Prepared, built: BuiltModel) -> Prepared:
@@ -122,7 +151,8 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
     refuse_unknown_metric(prepared.config, data.evals)
     args = run_arguments(prepared.config, has_evaluation=bool(data.evals))
     saving = Saving(keep=prepared.config.training.save_total_limit, side_bytes=side_bytes(prepared.parts))
-    rows, rules = rows_for(prepared.config, data.train), plan_rules(prepared.config, args, built.layout)
+    rows = rows_for(objectives.get(prepared.config.run.stage), data.train)
+    rules = plan_rules(prepared.config, args, built.layout)
     forecast = make_forecast(built.model, rows, rules, args, saving=saving)
     forecast = replace(forecast, is_stream=data.stream is not None)
     if prepared.begin.checkpoint is not None:
@@ -136,8 +166,7 @@ def announce(prepared: Prepared, built: BuiltModel) -> Forecast:
 def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str, Any]:
     """Train to the end, save, evaluate, compare sample answers, and report."""
     answerer, prompts = sample_prompts(prepared)
-    with as_trained(prepared.config):
-        before = answerer.answer(built.model, prompts)
+    before = answers_before(answerer, prompts, prepared, built)
     flag = InterruptFlag()
     trainer = build_trainer(prepared.config, prepared.parts, built, record=prepared.record)
     add_callbacks(trainer, prepared.config, flag=flag)
@@ -151,6 +180,7 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     tell_ending(trainer)
     trainer.check_weights()
     publish_model(trainer, prepared.folder)
+    write_reference(trainer, prepared.folder)
     metrics = train_metrics(trainer, prepared.config.training)
     write_metrics(prepared.folder, "train", metrics)
     evaluation = final_evaluation(trainer, prepared)
@@ -160,6 +190,9 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
     plots = write_plots(trainer, prepared.folder) if prepared.config.run.plot_loss else []
     with as_trained(prepared.config):
         after = answerer.answer(built.model, prompts)
+        if before is None:
+            with built.tuner.base_view(built.model):
+                before = answerer.answer(built.model, prompts)
     samples = compare_samples(answerer, prompts, before, after)
     say(f"{rows_line(prepared)}\n{closing_line(trainer, prepared, steps_before=forecast.steps_done)}")
     return {
@@ -168,7 +201,8 @@ def train(prepared: Prepared, built: BuiltModel, forecast: Forecast) -> dict[str
         "rows": ledger_of(prepared),
         "forecast": forecast.to_json(),
         "coverage": built.coverage["parameters"],
-        "choices": dict(built.choices),
+        "choices": {**built.choices, **trainer.halving.choices()},
+        "reference": trainer.comparison.describe(),
         "plots": [str(path) for path in plots],
         "sample_answers": samples,
     }
@@ -223,7 +257,19 @@ def sample_prompts(prepared: Prepared) -> tuple[Answerer, list[Prompt]]:
     stops = template.stop_ids() if template is not None else tuple(ends)
     answerer = Answerer(tokenizer=tokenizer, stop_ids=stops, pad_id=padding_id(tokenizer))
     stores = [*data.evals.values(), *([data.train] if data.train is not None else [])]
-    return answerer, pick_prompts(stores[0])
+    writes = build_objective(prepared.config).head == "language"
+    return answerer, pick_prompts(stores[0]) if writes else []
+
+
+def answers_before(
+    answerer: Answerer, prompts: Sequence[Prompt], prepared: Prepared, built: BuiltModel
+) -> list[Completion] | None:
+    """Answer as the model is before training; None where the tuner can still show that model at the end."""
+    if built.tuner.keeps_base_cheaply:
+        built.tuner.remember_base(built.model)
+        return None
+    with as_trained(prepared.config):
+        return answerer.answer(built.model, prompts)
 
 
 def compare_samples(

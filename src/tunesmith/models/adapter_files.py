@@ -110,9 +110,12 @@ def read_adapter_weights(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def copy_adapter(model: PeftModel, folder: Path) -> None:
-    """Copy an adapter's stored tensors into the model's adapter, in place; names and shapes must be the same."""
-    copy_tensors(read_adapter_weights(folder), adapter_tensors(model), folder)
+def copy_adapter(model: PeftModel, folder: Path, *, kept: Mapping[str, Tensor] | None = None) -> None:
+    """Copy an adapter's stored tensors into the model's adapter, in place; names and shapes must be the same.
+
+    `kept` are tensors that the folder need not hold.
+    """
+    copy_tensors({**(kept or {}), **read_adapter_weights(folder)}, adapter_tensors(model), folder)
 
 
 def copy_tensors(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], folder: Path) -> None:

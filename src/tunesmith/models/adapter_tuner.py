@@ -21,6 +21,7 @@ from tunesmith.models.adapter_files import ADAPTER, copy_adapter, read_adapter_c
 from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.merge import merge_adapter
 from tunesmith.models.patches.peft_targets import literal_targets
+from tunesmith.models.reward_head import own_head_of, refuse_other_head, with_reward_head
 from tunesmith.models.targets import resolve_targets
 from tunesmith.models.tuners.base import set_trained_dtype
 
@@ -34,8 +35,10 @@ class AdapterTuner(AddedTuner):
 
     def load(self, model: PreTrainedModel, folder: Path, *, is_trainable: bool) -> nn.Module:
         """Put a saved adapter on its base model."""
-        wrapped = self._wrap(model, read_adapter_config(folder, self.config_type))
-        copy_adapter(wrapped, folder)
+        config = read_adapter_config(folder, self.config_type)
+        refuse_other_head(config, model, folder)
+        wrapped = self._wrap(model, config)
+        copy_adapter(wrapped, folder, kept=own_head_of(wrapped, config, folder))
         self._is_continued = True
         if not is_trainable:
             wrapped.requires_grad_(False)
@@ -80,6 +83,7 @@ class AdapterTuner(AddedTuner):
     def _wrap(
         self, model: PreTrainedModel, config: PeftConfig, finish: Callable[[PeftModel], None] | None = None
     ) -> PeftModel:
+        config = with_reward_head(config, model)
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), literal_targets():
             warnings.simplefilter("ignore")  # about tied weights, which `merge_adapter` unties when it must
             torch.manual_seed(self.seed)

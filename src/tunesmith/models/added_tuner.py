@@ -24,6 +24,7 @@ class AddedTuner(Tuner):
     """Trains what it adds to a model."""
 
     takes_quantised: ClassVar[bool] = True
+    keeps_base_cheaply: ClassVar[bool] = True
 
     def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
         super().__init__(params, seed=seed, pure_bf16=pure_bf16)
@@ -78,6 +79,12 @@ class AddedTuner(Tuner):
         """Keep the values of a continued adapter; a fresh one that starts as the identity need only be switched off."""
         if self._needs_copy:
             super().remember_base(model)
+
+    @contextlib.contextmanager
+    def start_view(self, model: nn.Module) -> Iterator[None]:
+        """Switch a fresh adapter off where it changes nothing yet; others stay, because they are what is remembered."""
+        with contextlib.nullcontext() if self._needs_copy else self.switched_off(model):
+            yield
 
     @contextlib.contextmanager
     def base_view(self, model: nn.Module) -> Iterator[None]:

@@ -6,6 +6,7 @@ The gradient of log p(y) at a hidden state is W[y] - Σ p(v) W[v], whatever the 
 computed while the logits exist, and the backward pass only scales it: two products with the head in place of three.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from tunesmith.models.head import LanguageHead
+
+# Logits in float32 at once on a CPU: 2 MB, so that six walks over them stay in the cache.
+_BLOCK_ELEMENTS = 2**19
 
 
 def is_frozen_linear(module: nn.Module) -> bool:
@@ -36,10 +40,14 @@ class FrozenScores(torch.autograd.Function):
         for start in range(0, num_targets, rows):
             span = slice(start, start + rows)
             raw_CV = head.module(states_ND[span])
-            chunk = _Chunk(head, raw_CV, target_ids_N[span, None])
-            logps_N[span], is_top_N[span] = chunk.logps_C1[:, 0], chunk.is_top_C1[:, 0]
+            for block in blocks(raw_CV):
+                scored = _Block(head, raw_CV[block], target_ids_N[span][block, None])
+                logps_N[span][block], is_top_N[span][block] = scored.logps_C1[:, 0], scored.is_top_C1[:, 0]
+                if slopes_ND is not None:  # the logits of the block are read; their memory takes the slopes
+                    raw_CV[block] = scored.slope_CV()
             if slopes_ND is not None:
-                slopes_ND[span] = chunk.slope_CV().to(raw_CV.dtype) @ _weight(head).to(raw_CV.dtype)
+                slopes_ND[span] = raw_CV @ _weight(head).to(raw_CV.dtype)
+            del raw_CV  # else the next chunk is made beside it
         ctx.save_for_backward(slopes_ND)
         ctx.mark_non_differentiable(is_top_N)
         return logps_N, is_top_N
@@ -52,8 +60,15 @@ class FrozenScores(torch.autograd.Function):
         return (slopes_ND * grad_logps_N[:, None]).to(slopes_ND.dtype), None, None, None
 
 
-class _Chunk:
-    """One chunk's logits in float32, worked on in place where that is possible."""
+def blocks(raw_CV: Tensor) -> Iterator[slice]:
+    """Cut a chunk of logits into rows that stay in the processor's cache as float32; a GPU takes all at once."""
+    rows = len(raw_CV) if raw_CV.is_cuda else max(1, _BLOCK_ELEMENTS // raw_CV.shape[1])
+    for start in range(0, len(raw_CV), rows):
+        yield slice(start, start + rows)
+
+
+class _Block:
+    """Some rows of logits in float32, worked on in place where that is possible."""
 
     def __init__(self, head: LanguageHead, raw_CV: Tensor, target_ids_C1: Tensor) -> None:
         self._head, self._target_ids_C1 = head, target_ids_C1
@@ -61,8 +76,8 @@ class _Chunk:
         largest_C1, top_C1 = self._logits_CV.max(dim=-1, keepdim=True)
         target_C1 = self._logits_CV.gather(-1, target_ids_C1)
         # The cap's own slope needs the logits; without a cap their memory is used up.
-        must_stay = head.softcap is not None or self._logits_CV is raw_CV
-        self._exp_CV = (self._logits_CV.clone() if must_stay else self._logits_CV).sub_(largest_C1).exp_()
+        exp_CV = self._logits_CV.clone() if head.softcap is not None else self._logits_CV
+        self._exp_CV = exp_CV.sub_(largest_C1).exp_()
         self._sum_C1 = self._exp_CV.sum(dim=-1, keepdim=True)
         self.logps_C1 = target_C1 - largest_C1 - self._sum_C1.log()
         self.is_top_C1 = top_C1 == target_ids_C1

@@ -19,19 +19,19 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.core.errors import TunesmithError, refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
-from tunesmith.models.attention.forest import FOREST
-from tunesmith.models.attention.packing import FOREST_TYPES
+from tunesmith.models.attention.families import FOREST_TYPES
+from tunesmith.models.attention.forest import FOREST_NAMES, FOREST_VARLEN
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
 from tunesmith.models.folder import check_folder, read_model_config
-from tunesmith.models.quantized_loading import loading_plan
+from tunesmith.models.quantized_loading import LoadingPlan, loading_plan
 from tunesmith.models.quantizers.base import Quantization
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# Values of the key flash_attn → attention implementation of the loaded model.
-ATTENTION = {"auto": "forest", "sdpa": "sdpa", "disabled": "eager"}
+# A forest's name → transformers' implementation for types that no forest was tried with.
+_WITHOUT_FOREST = {FOREST_VARLEN[2]: "flash_attention_2", FOREST_VARLEN[3]: "flash_attention_3"}
 
 
 def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision: str | None = None) -> Path:
@@ -75,16 +75,34 @@ def load_model(
 ) -> PreTrainedModel:
     """Load a causal language model from safetensors, every tensor from the files, onto `device` (default: the best).
 
-    `attention` is forest, sdpa or eager; forest gives way to transformers' choice for types it was not tried with.
-    `quantization` quantises the linear layers but the head while they load.
+    `attention` is a forest's name, sdpa or eager; a forest gives way to transformers' own for types it was not tried
+    with: to its FlashAttention or, where that was not asked for, to its choice. `quantization` quantises the linear
+    layers but the head while they load.
     """
     check_folder(folder)
     config = load_model_config(folder)
+    _refuse_reward_model(folder, config)
     place = device or default_device()
     plan = loading_plan(folder, quantization, place)
+    model, info = load_as(AutoModelForCausalLM, folder, config, dtype=dtype, attention=attention, plan=plan)
+    judge_loading(folder, info)
+    _repair_generation_config(model)
+    return on_device(model, place, plan)
+
+
+def load_as(
+    kind: Any,
+    folder: Path,
+    config: PreTrainedConfig,
+    *,
+    dtype: torch.dtype,
+    attention: str,
+    plan: LoadingPlan | None,
+) -> tuple[Any, dict[str, Any]]:
+    """Load a model by one of transformers' Auto classes, and give also which tensors were missing or left over."""
     try:
         with quiet_transformers():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = kind.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -104,9 +122,18 @@ def load_model(
     except ValueError as error:
         raise _config_refused(folder, error) from error
     model, info = loaded
-    _judge_loading(folder, info)
-    _repair_generation_config(model)
-    return on_device(model, place) if plan is None else plan.finish(model)
+    return model, info
+
+
+def _refuse_reward_model(folder: Path, config: PreTrainedConfig) -> None:
+    if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
+        raise refusal(
+            "model.reward_only",
+            f"{folder} is a reward model ({', '.join(config.architectures or ())}): it judges answers and writes none.",
+            "Use it with stage: rm or `tunesmith score`; name a language model for everything else.",
+            key="model_name_or_path",
+            file=str(folder / "config.json"),
+        )
 
 
 def _repair_generation_config(model: Any) -> None:
@@ -119,21 +146,30 @@ def _repair_generation_config(model: Any) -> None:
 
 def attention_for(config: PreTrainedConfig, attention: str) -> str | None:
     """Use the forest only where it was tried; None lets transformers choose (sdpa, or eager where it must)."""
-    return None if attention == FOREST and config.model_type not in FOREST_TYPES else attention
+    if config.model_type in FOREST_TYPES or attention not in FOREST_NAMES:
+        return attention
+    return _WITHOUT_FOREST.get(attention)
 
 
-def on_device(model: Any, device: torch.device) -> PreTrainedModel:
+def on_device(model: Any, device: torch.device, plan: LoadingPlan | None = None) -> PreTrainedModel:
+    """Move a model; a quantised one was loaded where it computes, and is finished."""
     assert isinstance(model, PreTrainedModel)
+    if plan is not None:
+        return plan.finish(model)
     model.to(device)  # type: ignore[arg-type]  # its overloads forget plain devices
     return model
 
 
 def load_skeleton(folder: Path) -> PreTrainedModel:
     """Build the model's modules without weights (on the meta device), to look at names and shapes."""
-    config = load_model_config(folder)
+    return skeleton_as(AutoModelForCausalLM, folder, load_model_config(folder))
+
+
+def skeleton_as(kind: Any, folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
+    """Build the modules of one of transformers' Auto classes without weights."""
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            model = kind.from_config(config, trust_remote_code=False)
     except ValueError as error:
         raise _config_refused(folder, error) from error
     assert isinstance(model, PreTrainedModel)
@@ -224,7 +260,8 @@ def _weights_refused(folder: Path, reason: str) -> TunesmithError:
     )
 
 
-def _judge_loading(folder: Path, info: dict[str, Any]) -> None:
+def judge_loading(folder: Path, info: dict[str, Any]) -> None:
+    """Refuse a model with tensors missing, and warn of those that are left over."""
     missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     if missing:
         raise _weights_refused(folder, f"{len(missing)} tensors are missing ({', '.join(missing[:3])}, …)")

@@ -22,6 +22,7 @@ from tunesmith.core.errors import refusal
 from tunesmith.models.adapter_files import CONFIG_FILE, copy_tensors, read_adapter_weights, read_settings, write_folder
 from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.anatomy import base_model
+from tunesmith.models.reward_head import head_untrained, is_reward_model
 from tunesmith.models.tuners.base import set_trained_dtype
 
 _KEYS = "tunesmith_keys"
@@ -134,6 +135,8 @@ class ModuleTuner(AddedTuner):
             ) from error
 
     def _mount(self, model: PreTrainedModel) -> nn.Module:
+        if is_reward_model(model):
+            raise head_untrained(self.Params.section)
         model.requires_grad_(False)
         device, dtype = next((p.device, p.dtype) for p in model.parameters() if p.is_floating_point())
         with torch.random.fork_rng(devices=[]):

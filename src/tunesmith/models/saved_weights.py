@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from tunesmith.core.errors import refusal
 from tunesmith.models.folder import weight_files
 from tunesmith.models.load import load_model, quiet_transformers
+from tunesmith.models.reward_head import is_reward_model, load_reward_model
 from tunesmith.models.safetensors_file import TensorHeader, read_headers
 
 _DTYPE_NAMES = {
@@ -56,7 +57,8 @@ def copy_whole_model(model: PreTrainedModel, folder: Path) -> None:
             with safe_open(path, framework="pt") as file:
                 copy_values({name: file.get_tensor(name) for name in file.keys()}, targets, path)  # noqa: SIM118
     else:  # the file's names are not the modules' (or some are missing): transformers translates, or refuses
-        values = load_model(folder, dtype=torch.float32, device=torch.device("cpu")).state_dict()
+        load = load_reward_model if is_reward_model(model) else load_model
+        values = load(folder, dtype=torch.float32, device=torch.device("cpu")).state_dict()
         copy_values(values, targets, folder)
 
 

@@ -3,8 +3,8 @@
 """The one place that turns hidden states into log-probs: at the listed targets only, in chunks, never [N, V] at once.
 
 Forward keeps one number a target; backward computes each chunk's logits again (a frozen head takes the single pass of
-frozen_scores.py). Values and gradients equal the plain
-computation: float32 log-softmax of the model's logits, weights tied or not, frozen or trained, adapters on the head.
+frozen_scores.py). Values and gradients equal the plain computation: float32 log-softmax of the model's logits, weights
+tied or not, frozen or trained, adapters on the head.
 """
 
 import contextlib
@@ -19,11 +19,12 @@ from torch.autograd.function import once_differentiable
 from tunesmith.core.types import Batch, Scores
 from tunesmith.models.anatomy import backbone, base_model
 from tunesmith.models.attention.forest import layout_mask
-from tunesmith.models.frozen_scores import FrozenScores, is_frozen_linear
+from tunesmith.models.frozen_scores import FrozenScores, blocks, is_frozen_linear
 from tunesmith.models.head import LanguageHead, language_head
 
-# Logits held at once: 32 MB in float32, whatever the vocabulary.
-CHUNK_ELEMENTS = 2**23
+# Logits held at once, in the format the head computes them in, whatever the vocabulary; with fewer rows in a product
+# the head's weights are read more often.
+CHUNK_BYTES = 2**25
 
 
 def score_batch(model: nn.Module, batch: Batch, *, needs_entropy: bool = False, chunk: int | None = None) -> Scores:
@@ -50,7 +51,7 @@ def score_states(
     """Score one target for each of N hidden states."""
     head = language_head(model)
     config: Any = base_model(model).config.get_text_config()
-    rows = chunk or max(1, CHUNK_ELEMENTS // int(config.vocab_size))
+    rows = chunk or max(1, CHUNK_BYTES // (int(config.vocab_size) * _computed_dtype(states_ND).itemsize))
     if not needs_entropy and is_frozen_linear(head.module):
         logps_N, is_top_N = FrozenScores.apply(states_ND, target_ids_N, head, rows)  # type: ignore[no-untyped-call]
         return Scores(logps_N=logps_N, is_top_N=is_top_N)
@@ -59,6 +60,11 @@ def score_states(
     apply: Any = _ChunkedScores.apply
     logps_N, is_top_N, entropy_N = apply(states_ND, target_ids_N, plan, *trained)
     return Scores(logps_N=logps_N, is_top_N=is_top_N, entropy_N=entropy_N if needs_entropy else None)
+
+
+def _computed_dtype(states_ND: Tensor) -> torch.dtype:
+    device = states_ND.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states_ND.dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +114,12 @@ class _ChunkedScores(torch.autograd.Function):
                     (grad_logps_N[span], grad_entropy_N[span]),
                 )
                 wanted = [*([inputs_CD] if grad_states_ND is not None else []), *ctx.trained]
-                found = list(torch.autograd.grad(raw_CV, wanted, grad_raw_CV.to(raw_CV.dtype)))
+                found = list(torch.autograd.grad(raw_CV, wanted, grad_raw_CV))
                 if grad_states_ND is not None:
                     grad_states_ND[span] = found.pop(0)
                 for total, part in zip(grads, found, strict=True):
                     total.add_(part)
+                del raw_CV, grad_raw_CV, found  # else the next chunk is made beside them
         of_weights = [total.to(weight.dtype) for total, weight in zip(grads, ctx.trained, strict=True)]
         return grad_states_ND, None, None, *of_weights
 
@@ -130,7 +137,13 @@ def _spans(total: int, rows: int) -> Iterator[slice]:
 
 
 def _chunk_scores(plan: _Plan, states_CD: Tensor, target_ids_C: Tensor) -> tuple[Tensor, ...]:
-    logits_CV = plan.head.transform(plan.head.module(states_CD))
+    raw_CV = plan.head.module(states_CD)
+    parts = [_block_scores(plan, raw_CV[block], target_ids_C[block]) for block in blocks(raw_CV)]
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def _block_scores(plan: _Plan, raw_CV: Tensor, target_ids_C: Tensor) -> tuple[Tensor, ...]:
+    logits_CV = plan.head.transform(raw_CV)
     normaliser_C = logits_CV.logsumexp(dim=-1)
     logps_C = logits_CV.gather(-1, target_ids_C[:, None])[:, 0] - normaliser_C
     is_top_C = logits_CV.argmax(dim=-1) == target_ids_C
@@ -142,7 +155,15 @@ def _chunk_scores(plan: _Plan, states_CD: Tensor, target_ids_C: Tensor) -> tuple
 
 
 def _logit_gradient(plan: _Plan, raw_CV: Tensor, targets: _ChunkTargets, gradients: tuple[Tensor, Tensor]) -> Tensor:
-    """Gradient at the head module's output, from d log p(y)/dz = 1[y] - p and dH/dz = -p (log p + H)."""
+    """Gradient at the head module's output, in its format, from d log p(y)/dz = 1[y] - p and dH/dz = -p (log p + H)."""
+    gradient_CV = torch.empty_like(raw_CV)
+    for block in blocks(raw_CV):
+        parts = _ChunkTargets(targets.target_ids_C[block], targets.normaliser_C[block], targets.entropy_C[block])
+        gradient_CV[block] = _block_gradient(plan, raw_CV[block], parts, (gradients[0][block], gradients[1][block]))
+    return gradient_CV
+
+
+def _block_gradient(plan: _Plan, raw_CV: Tensor, targets: _ChunkTargets, gradients: tuple[Tensor, Tensor]) -> Tensor:
     grad_logps_C, grad_entropy_C = gradients
     logits_CV = plan.head.transform(raw_CV)
     logps_CV = logits_CV - targets.normaliser_C[:, None]

@@ -50,14 +50,14 @@ def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adapta
 
 
 def all_linear_names(model: nn.Module) -> list[str]:
-    """List the names of all linear layers but the output head, as LLaMA-Factory's `lora_target: all` does."""
+    """List the names of all linear layers but the heads, as LLaMA-Factory's `lora_target: all` does."""
     head: Any = getattr(model, "get_output_embeddings", lambda: None)()
     linear = {
         name.split(".")[-1]
         for name, module in model.named_modules()
         if (isinstance(module, nn.Linear | Conv1D) or is_quantised_layer(module)) and module is not head
     }
-    return sorted(linear - {"lm_head"})
+    return sorted(linear - {"lm_head", "score"})
 
 
 def _is_kind(module: nn.Module, adaptable: Kinds) -> bool:

@@ -67,12 +67,13 @@ def comparison_dtype(model: nn.Module) -> torch.dtype:
 def probe_logits(model: nn.Module, probes: Sequence[Tensor], *, dtype: torch.dtype) -> list[Tensor]:
     """Compute the logits of each probe alone in `dtype`, given on the CPU; the model is left as it was."""
     device = next(model.parameters()).device
-    with _computing_in(model, dtype):
+    with computing_in(model, dtype):
         return [model(input_ids=ids.to(device), use_cache=False).logits[0].to(dtype).cpu() for ids in probes]
 
 
 @contextlib.contextmanager
-def _computing_in(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+def computing_in(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """Let a model compute in another number format without dropout, and put it back."""
     was_training, own = model.training, next(model.parameters()).dtype
     model.eval().to(dtype)
     try:

@@ -7,11 +7,12 @@ units of the whole optimizer step over all ranks.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from tunesmith.config.section import Section
 from tunesmith.core.registry import Registry
-from tunesmith.core.types import Batch, LossOutput, RowKind, Scores
+from tunesmith.core.types import Batch, Detail, LossOutput, RowKind, Scores
 from tunesmith.objectives.statistics import Statistics
 
 Unit = Literal["token", "row", "pair"]
@@ -22,7 +23,9 @@ class Objective(ABC):
     """One loss. Subclass, set the class variables, register with `@objectives.register("name")`.
 
     `is_likelihood` says that the loss of a unit is a negative log-likelihood, so that e to the mean is a perplexity;
-    `metric_names` lists the metrics of `loss` that can choose the best checkpoint.
+    `metric_names` lists the metrics of `loss` that can choose the best checkpoint. `needs_other_answers` asks for a
+    further segment in each row, with another row's answer. Segments called one of `only_in_statistics` are scored
+    without gradient for `step_statistics`, and `loss` need not see them.
     """
 
     Params: ClassVar[type[Section]]
@@ -31,6 +34,8 @@ class Objective(ABC):
     head: ClassVar[Head] = "language"
     is_likelihood: bool = False
     metric_names: ClassVar[tuple[str, ...]] = ()
+    needs_other_answers: ClassVar[bool] = False
+    only_in_statistics: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Section) -> None:
         self.params = params
@@ -39,6 +44,11 @@ class Objective(ABC):
     def needs_reference(self) -> bool:
         """Say whether the loss compares with the policy as it started, which may depend on the parameters."""
         return False
+
+    @property
+    def details(self) -> frozenset[Detail]:
+        """Name what the loss asks of each target beside its log-prob; a divergence is from the policy as it started."""
+        return frozenset()
 
     @property
     def is_plain_sum(self) -> bool:
@@ -58,6 +68,10 @@ class Objective(ABC):
     def step_statistics(self, batch: Batch, policy: Scores, reference: Scores | None) -> Statistics:
         """Give what `loss` must know of the whole optimizer step; empty for plain sums. No gradient is kept."""
         return Statistics()
+
+    def derived(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Give metrics that follow from the means of others."""
+        return {}
 
     def at_reference(self, batch: Batch, policy: Scores) -> LossOutput:
         """Give the loss and the metrics that policy = reference implies: what step 0 must find."""

@@ -7,6 +7,7 @@ K = max(0, mean log-ratio of answers under other rows' prompts) over the whole o
 liked, also - `pref_ftx` times the mean log-prob of the answer's tokens. Averaged over rows.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -39,7 +40,9 @@ class FeedbackOptimisation(Objective):
     Params: ClassVar[type[Section]] = KtoParams
     row_kind: ClassVar[RowKind] = "feedback"
     unit: ClassVar[Unit] = "row"
-    metric_names: ClassVar[tuple[str, ...]] = ("rewards/chosen", "rewards/rejected", "kl")
+    metric_names: ClassVar[tuple[str, ...]] = ("rewards/chosen", "rewards/rejected", "rewards/margins", "kl")
+    needs_other_answers: ClassVar[bool] = True
+    only_in_statistics: ClassVar[tuple[str, ...]] = (_MISMATCHED,)
 
     def __init__(self, params: Section) -> None:
         super().__init__(params)
@@ -66,7 +69,7 @@ class FeedbackOptimisation(Objective):
         """Sum the losses of the rows; metrics of rewards, log-probs and the divergence."""
         assert reference is not None, "this loss needs the scores of the reference"
         beta, known = self._keys.pref_beta, Statistics() if statistics is None else statistics
-        answers, others = _places(batch, _ANSWER), _places(batch, _MISMATCHED)
+        answers = _places(batch, _ANSWER)
         logps_S, ratios_S, counts_S = _sums(batch, policy, reference)
         is_liked = _labels(batch)[batch.segment_row_S[answers]] > 0.5
         divergence = max(0.0, known.mean(_MISMATCHED))
@@ -78,11 +81,18 @@ class FeedbackOptimisation(Objective):
             self._keys.kto_rejected_weight * (1 - (-gains).sigmoid()),
         )
         rewards, logps = (beta * ratios_S[answers]).detach(), logps_S[answers].detach()
-        metrics = {"kl": (ratios_S[others].detach().sum(), len(others))}
+        metrics: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+        if _MISMATCHED in known.sums:  # one answer to another prompt a row, so the rows carry their mean
+            metrics["kl"] = (known.mean(_MISMATCHED) * len(answers), len(answers))
         for name, values in (("rewards", rewards), ("logps", logps)):
             metrics[f"{name}/chosen"] = (values[is_liked].sum(), int(is_liked.sum()))
             metrics[f"{name}/rejected"] = (values[~is_liked].sum(), int((~is_liked).sum()))
         return LossOutput(loss=losses.sum(), metrics=metrics)
+
+    def derived(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Give how far the mean reward of liked answers is above that of the others."""
+        liked, other = metrics.get("rewards/chosen"), metrics.get("rewards/rejected")
+        return {} if liked is None or other is None else {"rewards/margins": liked - other}
 
     def step_statistics(self, batch: Batch, policy: Scores, reference: Scores | None) -> Statistics:
         """Sum the log-ratios of the answers to other prompts."""

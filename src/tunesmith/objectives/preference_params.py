@@ -19,6 +19,15 @@ class StrengthParams(Section):
 
     pref_beta: float = Field(0.1, gt=0.0, description="How strongly the policy is held at the reference: β.")
     pref_ftx: float = Field(0.0, ge=0.0, description="Weight of the likelihood of the chosen answer, added.")
+    ref_model: str | None = Field(
+        None, description="Another model as reference: a folder, embedded name or hub id; unset: the policy's start."
+    )
+    ref_model_adapters: tuple[str, ...] = Field(
+        (), description="Adapters merged into ref_model, or where that is unset into the model itself."
+    )
+    precompute_ref_log_probs: bool | None = Field(
+        None, description="Score the reference once and keep it on disk; unset: where it is asked more than once a row."
+    )
 
 
 class PreferenceParams(StrengthParams):
@@ -51,7 +60,16 @@ class PreferenceParams(StrengthParams):
         if self.dpo_label_smoothing and not any(kind.is_smoothed for kind in kinds.values()):
             smoothed = [name for name, kind in pair_losses.items() if kind.is_smoothed]
             raise ValueError(f"dpo_label_smoothing has no effect on {', '.join(kinds)}, only on {', '.join(smoothed)}")
+        self._refuse_idle_reference(kinds)
         return self
+
+    def _refuse_idle_reference(self, kinds: dict[str, type[PairLoss]]) -> None:
+        if not self.reference_free and (self.pref_bco_weight or any(kind.needs_reference for kind in kinds.values())):
+            return
+        why = "reference_free is true" if self.reference_free else f"{', '.join(kinds)} compare with no reference"
+        idle = [key for key in ("ref_model", "ref_model_adapters", "precompute_ref_log_probs") if getattr(self, key)]
+        if idle:
+            raise ValueError(f"{', '.join(idle)} have no effect: {why}")
 
     def loss_kinds(self) -> dict[str, type[PairLoss]]:
         """Look up the losses, in the order given."""

@@ -11,10 +11,10 @@ from typing import ClassVar
 from tunesmith.config.section import Section
 from tunesmith.core.types import RowKind
 from tunesmith.objectives.base import objectives
-from tunesmith.objectives.likelihood import Likelihood
+from tunesmith.objectives.likelihood import Likelihood, LikelihoodParams
 
 
-class PtParams(Section):
+class PtParams(LikelihoodParams):
     """Keys of stage pt; it has none of its own."""
 
     section: ClassVar[str] = "pt"

@@ -21,12 +21,16 @@ from tunesmith.training.trackers import choose_trackers
 
 _RUN_KEYS = ("output_dir", "seed", "data_seed", "full_determinism", "run_name", "project")
 _OURS = {
+    "auto_find_batch_size",
     "gradient_checkpointing",
     "gradient_checkpointing_kwargs",
     "include_num_input_tokens_seen",
     "disable_tqdm",
     "save_total_limit",
     "save_only_model",
+    "torch_compile",
+    "torch_compile_backend",
+    "torch_compile_mode",
 }
 
 
@@ -48,6 +52,7 @@ def build_arguments(
         "save_only_model": training.save_only_model,
         "optim": transformers_name(training.optim),
         "optim_target_modules": None,
+        "per_device_train_batch_size": training.batch_rows,
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,
         "remove_unused_columns": False,

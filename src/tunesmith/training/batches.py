@@ -21,17 +21,19 @@ from tunesmith.core.types import Batch, LayoutKind, TokenRow
 from tunesmith.data.bins import MicroBatch, RowGroups
 from tunesmith.data.collate import collate
 from tunesmith.data.plan import PlanRules, plan_epoch
+from tunesmith.data.planned_lengths import planned_lengths
 from tunesmith.data.store import TokenRows
 
-# One key around the batch: transformers hands its inputs through functions that expect a mapping.
-Inputs = dict[str, Batch]
+# The batch, and the rows it was made of, by which it can be cut into smaller ones. A mapping, because transformers
+# hands inputs through functions that expect one.
+Inputs = dict[str, Any]
 
 
 class PlannedBatches:
     """The micro-batches of one rank in one epoch, as a batch sampler."""
 
     def __init__(self, store: TokenRows, rules: PlanRules, *, rank: int = 0) -> None:
-        self._lengths, self._rules, self._rank = store.lengths, rules, rank
+        self._lengths, self._rules, self._rank = planned_lengths(store, rules), rules, rank
         self._epoch = 0
         self._plan = plan_epoch(self._lengths, rules, epoch=0, rank=rank)
 
@@ -94,7 +96,7 @@ def build_loader(store: TokenRows, batches: PlannedBatches, settings: LoaderSett
 
 def collate_inputs(rows: list[TokenRow], *, layout: LayoutKind, pad_id: int) -> Inputs:
     """Collate rows into the trainer's inputs."""
-    return {"batch": collate(rows, layout=layout, pad_id=pad_id)}
+    return {"batch": collate(rows, layout=layout, pad_id=pad_id), "rows": tuple(rows)}
 
 
 def evaluation_rules(rules: PlanRules, *, batch_rows: int, world_size: int) -> PlanRules:
@@ -107,8 +109,9 @@ def evaluation_rules(rules: PlanRules, *, batch_rows: int, world_size: int) -> P
 
 def plan_in_order(store: TokenRows, rules: PlanRules, *, rank: int = 0) -> RowGroups:
     """Plan one pass over all rows, neighbours of similar length together, for evaluation."""
-    order = np.argsort(-store.lengths, kind="stable").astype(np.int32)
-    plan = plan_epoch(store.lengths[order], replace(rules, shuffle=False), epoch=0, rank=rank)
+    lengths = planned_lengths(store, rules)
+    order = np.argsort(-lengths, kind="stable").astype(np.int32)
+    plan = plan_epoch(lengths[order], replace(rules, shuffle=False), epoch=0, rank=rank)
     return RowGroups(rows=order[plan.rows], offsets=plan.offsets)
 
 

@@ -8,7 +8,7 @@ It knows neither trainer nor files; the caller gives the function that scores a 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -26,7 +26,8 @@ _SILENT_SECONDS = 5.0
 class EvaluationRules:
     """What is reported: accuracy where it was asked for, perplexity of likelihoods, a single set by its name too.
 
-    `reference` scores by the reference, `join` completes the statistics of a set where a loss needs them.
+    `reference` scores by the reference, `join` completes the statistics of a set where a loss needs them, `known` holds
+    metrics of each set that no model changes.
     """
 
     objective: Objective
@@ -35,6 +36,7 @@ class EvaluationRules:
     reports_each_set: bool = False
     reference: Callable[[Batch], Scores | None] = lambda batch: None
     join: Callable[[Sequence[Statistics]], Statistics] = join_statistics
+    known: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ def evaluate_sets(
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        sums = {name: sum_set(batches, rules, score) for name, batches in sets.items()}
+        sums = {name: with_known(sum_set(batches, rules, score), rules, name) for name, batches in sets.items()}
     model.train(was_training)
     metrics: dict[str, float] = {}
     if rules.reports_each_set or len(sums) > 1:
@@ -74,6 +76,11 @@ def evaluate_sets(
     metrics[f"{prefix}_samples_per_second"] = round(together.rows / seconds, 3)
     metrics[f"{prefix}_steps_per_second"] = round(together.batches / seconds, 3)
     return metrics
+
+
+def with_known(sums: SetSums, rules: EvaluationRules, name: str) -> SetSums:
+    """Add the metrics of a set that no model changes."""
+    return replace(sums, metrics={**sums.metrics, **rules.known.get(name, {})})
 
 
 def shown(batches: Iterable[Batch], label: str, num_rows: int) -> Iterator[Batch]:
@@ -142,7 +149,9 @@ def to_metrics(sums: SetSums, rules: EvaluationRules, prefix: str) -> dict[str, 
     if rules.objective.is_likelihood:
         metrics[f"{prefix}_perplexity"] = math.exp(min(loss, 700.0))
     shown = {name: pair for name, pair in sums.metrics.items() if name != "accuracy" or rules.with_accuracy}
-    return metrics | {f"{prefix}_{name}": total / count for name, (total, count) in shown.items() if count}
+    means = {name: total / count for name, (total, count) in shown.items() if count}
+    means |= rules.objective.derived(means)
+    return metrics | {f"{prefix}_{name}": mean for name, mean in means.items()}
 
 
 def metric_names(

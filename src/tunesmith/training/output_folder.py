@@ -17,7 +17,9 @@ from tunesmith.training.checkpoints import find_fault, list_checkpoints, newest_
 from tunesmith.training.lock import LOCK_FILE, refuse_live_owner
 
 # What a start leaves in its folder before there are results; such a folder may be used again.
-_REUSABLE = re.compile(r"trainer_log\.jsonl|tunesmith\.yaml|runs|tunesmith-error-.*\.txt|\..*\.partial-.*")
+_REUSABLE = re.compile(
+    r"trainer_log\.jsonl|tunesmith\.yaml|runs|tunesmith-error-.*\.txt|start_adapters|\..*\.partial-.*"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

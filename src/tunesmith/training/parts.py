@@ -16,6 +16,7 @@ from tunesmith.models.aids import TrainingAids
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.objectives.base import Objective
 from tunesmith.training.checkpoints import Checkpoints
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.optimizers.base import OptimizerPart
 from tunesmith.training.stream_batches import StreamedBatches
 
@@ -27,7 +28,8 @@ class TrainerParts:
     """What a run is put together from.
 
     `plan` holds the rules of the training plan; `write_side_files` adds tokenizer and template to a folder of weights;
-    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding.
+    `reported_tokens` says whether the log counts the tokens read: all positions, or without padding; `known_metrics`
+    are those of each evaluation set that no model changes.
     """
 
     model: nn.Module
@@ -47,3 +49,5 @@ class TrainerParts:
     optimizer: OptimizerPart | None = None
     trains: bool = True
     aids: TrainingAids = field(default_factory=TrainingAids)
+    reference: ReferencePart = field(default_factory=ReferencePart)
+    known_metrics: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)

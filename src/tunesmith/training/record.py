@@ -19,6 +19,9 @@ from tunesmith import __version__
 
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers", "numpy")
 
+# Choices that change how fast the numbers come, not the numbers.
+_WITHOUT_EFFECT = frozenset({"wait_policy"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -69,7 +72,7 @@ def telling_differences(saved: Mapping[str, Any], current: RunRecord) -> list[st
         _difference(name, before[name], after.get(name))
         for _, before, after in pairs
         for name in sorted(before)
-        if before[name] != after.get(name)
+        if before[name] != after.get(name) and name not in _WITHOUT_EFFECT
     ]
 
 

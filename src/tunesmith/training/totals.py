@@ -7,7 +7,7 @@ Every rank counts its own share; sums over ranks are made when a number is read.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -59,13 +59,28 @@ class MetricSums:
 
     def summed(self, sum_over_ranks: SumOverRanks) -> dict[str, tuple[float, float]]:
         """Give the sums and counts over all ranks."""
-        names = sorted(self._sums)
-        flat = sum_over_ranks([float(value) for name in names for value in self._sums[name]])
+        names = _of_all_ranks(sorted(self._sums))
+        flat = sum_over_ranks([float(value) for name in names for value in self._sums.get(name, (0.0, 0.0))])
         return dict(zip(names, zip(flat[::2], flat[1::2], strict=True), strict=True))
+
+    def copy(self) -> "MetricSums":
+        """Give sums and counts that go their own way from here."""
+        other = MetricSums()
+        other._sums = {name: list(pair) for name, pair in self._sums.items()}
+        return other
 
     def restore(self, saved: Mapping[str, Sequence[float]]) -> None:
         """Take over sums and counts that `summed` gave."""
         self._sums = {name: list(pair) for name, pair in saved.items()}
+
+
+def _of_all_ranks(names: list[str]) -> list[str]:
+    """Join the names that the ranks know: a channel may have been seen on one of them only."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return names
+    parts: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(parts, names)
+    return sorted({name for part in parts for name in part})
 
 
 def _detached(value: torch.Tensor | float) -> torch.Tensor | float:
@@ -83,6 +98,16 @@ class Meter:
     window_metrics: MetricSums = field(default_factory=MetricSums)
     last_loss: float = 0.0
     _began: float | None = None
+    _mark: tuple[Totals, MetricSums] | None = None
+
+    def mark(self) -> None:
+        """Remember the counts of micro-batches, at the start of a step."""
+        self._mark = (replace(self.here), self.window_metrics.copy())
+
+    def go_back(self) -> None:
+        """Take back the micro-batches counted since `mark`."""
+        assert self._mark is not None, "mark was called"
+        self.here, self.window_metrics = replace(self._mark[0]), self._mark[1].copy()
 
     def start(self) -> None:
         """Start the clock of training."""

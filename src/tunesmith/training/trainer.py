@@ -22,8 +22,6 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.types import Batch, Scores
 from tunesmith.data.collate import collate
 from tunesmith.data.store import TokenRows
-from tunesmith.models.scores import score_batch
-from tunesmith.objectives.statistics import Statistics
 from tunesmith.training.batches import (
     Inputs,
     LoaderSettings,
@@ -38,10 +36,11 @@ from tunesmith.training.checkpoints import read_manifest
 from tunesmith.training.comparison import Comparison
 from tunesmith.training.evaluation import EvaluationRules, evaluate_sets, metric_names, shown
 from tunesmith.training.guard import Step, diagnose, refuse_non_finite_weights
+from tunesmith.training.halving import Halving
 from tunesmith.training.hf_compat import HookedTrainer
 from tunesmith.training.parts import TrainerParts
-from tunesmith.training.random_state import collect_random_states, restore_random_state
-from tunesmith.training.state_files import has_tree, load_tree, save_tree
+from tunesmith.training.random_state import collect_random_states
+from tunesmith.training.run_states import RunStates, restore_random
 from tunesmith.training.totals import Meter, Totals
 
 TRAINER_STATE = "trainer_state.json"
@@ -49,9 +48,11 @@ TRAINER_STATE = "trainer_state.json"
 
 @dataclass(kw_only=True)
 class _StepUnderWay:
+    inputs: Sequence[Inputs] = ()
     batches: Sequence[Batch] = ()
+    pieces: Sequence[Batch] = ()  # kept, because the reference knows them by their identity
     losses: list[torch.Tensor] = field(default_factory=list)
-    statistics: Statistics | None = None
+    has_begun: bool = False
 
 
 class TunesmithTrainer(HookedTrainer):
@@ -68,6 +69,7 @@ class TunesmithTrainer(HookedTrainer):
         self.restored_step: int | None = None  # of the best checkpoint, once its weights are back
         self._step = _StepUnderWay()
         self._has_started = False
+        self.halving = Halving.of(args, layout=parts.layout, pad_id=parts.pad_id)
         super().__init__(
             model=parts.model,
             args=args,
@@ -77,10 +79,14 @@ class TunesmithTrainer(HookedTrainer):
         )
         self.remove_callback(PrinterCallback)
         self.comparison = Comparison(
-            self.module, parts.tuner, parts.objective, sum_over_ranks=self.sum_over_ranks, trains=parts.trains
+            self.module,
+            parts.tuner,
+            parts.objective,
+            part=parts.reference,
+            sum_over_ranks=self.sum_over_ranks,
+            trains=parts.trains,
         )
-        weights = (parameter.numel() for parameter in parts.model.parameters())
-        self._flops_per_token = 6.0 * sum(weights)
+        self._flops_per_token = 6.0 * sum(parameter.numel() for parameter in parts.model.parameters())
 
     @property
     def module(self) -> nn.Module:
@@ -112,7 +118,9 @@ class TunesmithTrainer(HookedTrainer):
         if self.control.should_training_stop:
             return [], 0.0
         inputs = [item for _, item in zip(range(num_batches), epoch_iterator, strict=False)]
-        self._step = _StepUnderWay(batches=[item["batch"] for item in inputs])
+        self._step = _StepUnderWay(inputs=inputs, batches=[item["batch"] for item in inputs])
+        self.halving.begin_step()
+        self.meter.mark()
         (units,) = self.sum_over_ranks([math.fsum(map(self.parts.objective.units, self._step.batches))])
         return inputs, units
 
@@ -123,6 +131,18 @@ class TunesmithTrainer(HookedTrainer):
         if self.optimizer is None and self.parts.optimizer is not None:
             self.optimizer = self.parts.optimizer.build(model or self.module, self.args)
         return super().create_optimizer(model)
+
+    def training_step(self, model: nn.Module, inputs: Inputs, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Compute loss and gradient of a micro-batch, in pieces once memory has run out."""
+        compute = partial(super().training_step, model, num_items_in_batch=num_items_in_batch)
+        return self.halving.train(compute, inputs, begin_again=self._begin_again, step=self.state.global_step)
+
+    def _begin_again(self) -> None:
+        self.comparison.rewind()
+        self._step.has_begun = False
+        self.module.zero_grad()  # accelerate's optimizer clears nothing between the micro-batches of a step
+        self._step.losses.clear()
+        self.meter.go_back()
 
     # Loss
 
@@ -135,25 +155,24 @@ class TunesmithTrainer(HookedTrainer):
     ) -> Any:
         """Give this micro-batch's share of the mean loss of the optimizer step."""
         batch = to_device(inputs["batch"], self.args.device)
-        if self._step.statistics is None:
-            self._begin_step(batch)
+        if not self._step.has_begun:
+            self._begin_step()
         share = self._loss_sum(model, batch, counts=True) / (num_items_in_batch or 1.0)
         self._step.losses.append(share.detach())
         # Gradients are averaged over data-parallel ranks, while the units were summed over them.
         loss = share * (self.accelerator.num_processes // self.get_tp_size())
-        loss = loss + self.parts.tuner.penalty(self.accelerator.unwrap_model(model)) / len(self._step.batches)
-        loss = loss + self.parts.aids.extra_loss(batch, self._step.batches)
+        loss = loss + self.parts.tuner.penalty(self.accelerator.unwrap_model(model)) / len(self._step.pieces)
+        loss = loss + self.parts.aids.extra_loss(batch, self._step.pieces)
         return (loss, {}) if return_outputs else loss
 
-    def _begin_step(self, first: Batch) -> None:
-        if self.state.global_step == 0:
-            self.comparison.check_start(first)
-        batches = (to_device(batch, self.args.device) for batch in self._step.batches)
-        self._step.statistics = self.comparison.of_step(batches)
+    def _begin_step(self) -> None:
+        self._step.pieces = list(self.halving.cut(self._step.inputs))
+        batches = (to_device(batch, self.args.device) for batch in self._step.pieces)
+        self.comparison.begin(batches, num_batches=len(self._step.pieces), is_first=self.state.global_step == 0)
+        self._step.has_begun = True
 
     def _loss_sum(self, model: nn.Module, batch: Batch, *, counts: bool = False) -> torch.Tensor:
-        reference = self.comparison.reference(batch)
-        output = self.parts.objective.loss(batch, score_batch(model, batch), reference, self._step.statistics)
+        output = self.comparison.loss(model, batch)
         if counts:
             self.meter.add_batch(batch)
             self.meter.window_metrics.add(output.metrics)
@@ -236,6 +255,7 @@ class TunesmithTrainer(HookedTrainer):
             sum_over_ranks=self.sum_over_ranks,
             reports_each_set=self.parts.reports_each_set,
             reference=self._reference,
+            known=self.parts.known_metrics,
             join=partial(self.comparison.join, keep=False),
         )
 
@@ -248,7 +268,7 @@ class TunesmithTrainer(HookedTrainer):
 
     def _score(self, batch: Batch) -> Scores:
         with self.compute_loss_context_manager():
-            return score_batch(self.module, batch)
+            return self.comparison.scorer.score(self.module, batch)
 
     def _reference(self, batch: Batch) -> Scores | None:
         with self.compute_loss_context_manager():
@@ -274,6 +294,7 @@ class TunesmithTrainer(HookedTrainer):
             self._log_totals(logs)
         elif "loss" in logs:
             logs |= self.meter.take_window(self.sum_over_ranks)
+            logs |= self.parts.objective.derived(logs)
             totals = self.totals()
             logs["total_tokens"] = totals.tokens
             logs["supervised_tokens"] = totals.supervised_tokens
@@ -306,7 +327,8 @@ class TunesmithTrainer(HookedTrainer):
             "micro_batch": self._position(),
             "meter": self.meter.to_json(self.sum_over_ranks),
             "callbacks": self.callback_state,
-            "running": dict(self.comparison.running.running),
+            "halving": self.halving.to_json(),
+            **self.comparison.to_json(),
             "has_optimizer": not self.args.save_only_model,
             "stream": None if self.parts.stream is None else self.parts.stream.position(),
         }
@@ -319,7 +341,7 @@ class TunesmithTrainer(HookedTrainer):
                 self.write_model(folder)
                 self.state.save_to_json(str(folder / TRAINER_STATE))
                 if not self.args.save_only_model:
-                    self._write_states(folder, random_states)
+                    self._states().write(folder, random_states)
             checkpoints.rotate(best_step=best)
         self.accelerator.wait_for_everyone()
 
@@ -333,15 +355,15 @@ class TunesmithTrainer(HookedTrainer):
         self.parts.tuner.save(self.accelerator.unwrap_model(self.module), folder)
         self.parts.write_side_files(folder)
 
-    def _write_states(self, folder: Path, random_states: list[Any]) -> None:
+    def _states(self) -> RunStates:
         assert self.optimizer is not None and self.lr_scheduler is not None
-        save_tree(self.optimizer.state_dict(), folder, "optimizer")
-        save_tree(self.lr_scheduler.state_dict(), folder, "scheduler")
-        save_tree(self.parts.tuner.running_state(self.accelerator.unwrap_model(self.module)), folder, "tuner")
-        if self.accelerator.scaler is not None:
-            save_tree(self.accelerator.scaler.state_dict(), folder, "scaler")
-        for rank, state in enumerate(random_states):
-            save_tree(state, folder, f"random_{rank}")
+        return RunStates(
+            optimizer=self.optimizer,
+            scheduler=self.lr_scheduler,
+            scaler=self.accelerator.scaler,
+            tuner=self.parts.tuner,
+            model=self.accelerator.unwrap_model(self.module),
+        )
 
     def restore_weights(self, checkpoint: Path) -> None:
         """Load the trained weights and counts of a verified checkpoint."""
@@ -357,27 +379,18 @@ class TunesmithTrainer(HookedTrainer):
             )
         self.meter.restore(progress["meter"], is_first_rank=self.args.process_index == 0)
         self.callback_state.update(progress["callbacks"])
-        running = progress.get("running", {})  # absent in checkpoints of earlier versions
-        self.comparison.running = Statistics(running={name: (total, count) for name, (total, count) in running.items()})
+        self.halving.restore(progress.get("halving", self.halving.to_json()))  # absent in earlier versions
+        self.comparison.restore(progress)
         if self.parts.stream is not None:
             self.parts.stream.restore(progress["stream"])
 
     def restore_optimizer(self, checkpoint: Path) -> None:
         """Load the states of optimizer, scheduler and gradient scaler."""
-        assert self.optimizer is not None and self.lr_scheduler is not None
-        self.optimizer.load_state_dict(load_tree(checkpoint, "optimizer"))
-        self.lr_scheduler.load_state_dict(load_tree(checkpoint, "scheduler"))
-        if has_tree(checkpoint, "tuner"):  # absent in checkpoints of earlier versions
-            model = self.accelerator.unwrap_model(self.module)
-            self.parts.tuner.restore_running(model, load_tree(checkpoint, "tuner"))
-        if self.accelerator.scaler is not None and has_tree(checkpoint, "scaler"):
-            self.accelerator.scaler.load_state_dict(load_tree(checkpoint, "scaler"))
+        self._states().restore(checkpoint)
 
     def restore_random(self, checkpoint: Path) -> None:
         """Load this rank's random states, where the checkpoint has them."""
-        name = f"random_{self.args.process_index}"
-        if has_tree(checkpoint, name):
-            restore_random_state(load_tree(checkpoint, name))
+        restore_random(checkpoint, rank=self.args.process_index)
 
     def restore_best(self) -> None:
         """Load the trained weights of the best checkpoint."""

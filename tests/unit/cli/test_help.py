@@ -46,7 +46,7 @@ def test_every_key_stands_in_the_help_of_some_command() -> None:
         ("export_quantization_bit", "known, not built yet: it waits for quantised export."),
         ("logging_dir", "TENSORBOARD_LOGGING_DIR"),
         ("val_dataset", "Write eval_dataset"),
-        ("stage", "not built yet  rm, ppo"),
+        ("stage", "not built yet  ppo"),
         ("config.key_unknown", "exit code 2, config"),
         ("train", "tunesmith train: "),
     ],

@@ -1,24 +1,31 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""The wait policy of threads follows the measured load, and never the user's own setting."""
+"""The threads of a job follow the measured load, and never the user's own setting."""
 
-import psutil
+from types import SimpleNamespace
+
 import pytest
 
-from tunesmith.cli.threads import WAIT_POLICY, thread_environment
+from tunesmith.cli import threads
+from tunesmith.core.cpu import Cpu
+
+QUIET_CPU = Cpu(name="some", logical=4, physical=4, quota=None, flags=(), numa_nodes=1)
 
 
-@pytest.mark.parametrize(("percent", "expected"), [(2.0, {}), (60.0, {WAIT_POLICY: "PASSIVE"})])
+@pytest.mark.parametrize(("share", "expected"), [(0.02, {}), (0.6, {"OMP_WAIT_POLICY": "PASSIVE"})])
 def test_threads_sleep_only_beside_busy_processes(
-    monkeypatch: pytest.MonkeyPatch, percent: float, expected: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], share: float, expected: dict[str, str]
 ) -> None:
-    monkeypatch.delenv(WAIT_POLICY, raising=False)
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: percent)
-    assert thread_environment() == expected
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "read_cpu", lambda: QUIET_CPU)
+    monkeypatch.setattr(threads, "_LOAD", SimpleNamespace(busy_share=lambda: share))
+    assert threads.thread_environment() == expected
+    assert ("60%" in capsys.readouterr().err) is bool(expected)
 
 
 def test_what_the_user_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(WAIT_POLICY, "ACTIVE")
-    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: 99.0)
-    assert thread_environment() == {}
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setattr(threads, "read_cpu", lambda: QUIET_CPU)
+    monkeypatch.setattr(threads, "_LOAD", SimpleNamespace(busy_share=lambda: 0.99))
+    assert threads.thread_environment() == {}

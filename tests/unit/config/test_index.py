@@ -43,4 +43,4 @@ def test_editors_know_every_name() -> None:
     assert set(schema["properties"]) == {*index.keys, *index.pending, *index.renamed, *index.gone}
     assert schema["additionalProperties"] is False
     assert {"type": "integer", "minimum": 1} in schema["properties"]["cutoff_len"]["anyOf"]
-    assert {"enum": ["auto", "disabled", "sdpa"]} in schema["properties"]["flash_attn"]["anyOf"]
+    assert {"enum": ["auto", "disabled", "sdpa", "fa2", "fa3"]} in schema["properties"]["flash_attn"]["anyOf"]

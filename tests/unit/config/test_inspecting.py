@@ -19,9 +19,9 @@ def codes(**keys: Any) -> list[str]:
 
 
 def test_rows_of_a_stage_without_a_loss_can_be_inspected() -> None:
-    waiting = {"stage": "rm", "ppo_target": 0.3, "deepspeed": "ds.json", "optim": "adamw_torch_xla", "save_steps": 7}
+    waiting = {"stage": "ppo", "ppo_target": 0.3, "deepspeed": "ds.json", "optim": "adamw_torch_xla", "save_steps": 7}
     config = load_config({**DATA, **waiting}, command="inspect")
-    assert (config.run.stage, config.job, config.warnings) == ("rm", "train", ())
+    assert (config.run.stage, config.job, config.warnings) == ("ppo", "train", ())
     with pytest.raises(TunesmithError):
         load_config({**DATA, **waiting, "output_dir": "out"}, command="train")
 

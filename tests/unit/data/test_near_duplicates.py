@@ -176,5 +176,6 @@ def flat_store(ids: np.ndarray, lengths: np.ndarray) -> TokenStore:
         "source_files": np.zeros(count, dtype=np.int32),
         "source_rows": np.arange(count),
         "labels": np.full(count, np.nan, dtype=np.float32),
+        "channels": np.full(count, -1, dtype=np.int32),
     }
     return TokenStore(arrays=arrays, names=("text",), files=(("rows", "rows.jsonl"),))

@@ -33,7 +33,7 @@ def make_rows() -> list[TokenRow]:
 def assert_same(found: TokenRow, expected: TokenRow) -> None:
     assert found.input_ids.tolist() == expected.input_ids.tolist()
     assert found.weights.tolist() == expected.weights.tolist()
-    assert found.source == expected.source and found.label == expected.label
+    assert found.source == expected.source and found.label == expected.label and found.channel == expected.channel
     assert found.segment_lengths == expected.segment_lengths
     assert found.segment_parents == expected.segment_parents
     assert found.segment_names == expected.segment_names
@@ -93,6 +93,16 @@ def test_fingerprint_changes_with_any_content() -> None:
     moved = replace(rows[0], source=replace(rows[0].source, row=5))
     known.add(build_store([moved, *rows[1:]]).fingerprint)
     assert len(known) == 5
+
+
+def test_channels_come_back_and_count_only_where_there_are_any() -> None:
+    rows = make_rows()
+    named = [replace(row, channel=channel) for row, channel in zip(rows, ("maths", None, "text"), strict=True)]
+    store = build_store(named)
+    for index, row in enumerate(named):
+        assert_same(store[index], row)
+    without = build_store(rows)
+    assert without.fingerprint != store.fingerprint and set(without.arrays["channels"].tolist()) == {-1}
 
 
 def test_an_empty_store_has_no_rows() -> None:

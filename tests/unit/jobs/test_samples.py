@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.unit.training.batches import make_feedback, make_pairs
 from tunesmith.core.types import Completion, Conversation, Message, RowRef, TokenRow
 from tunesmith.data.store import build_store
 from tunesmith.jobs.samples import Answerer, compare, degeneration, pick_prompts, repeats, split_row, to_lines
@@ -93,3 +94,15 @@ def test_the_last_question_is_shown_without_the_template(name: str, assets: Path
 def test_empty_answers_are_shown_as_such() -> None:
     sample = {"prompt": "a", "before": "", "after": "", "expected": "b", "fault": "empty"}
     assert to_lines([sample])[1:3] == ["    before:   (empty)", "    after:    (empty)"]
+
+
+def test_of_several_answers_the_chosen_one_is_expected() -> None:
+    store = build_store(make_pairs((6, 8, 5, 7), seed=1))
+    for number in range(len(store)):
+        made, prompt = store[number], split_row(store, number)
+        assert prompt is not None
+        start, chosen = made.segment_lengths[:2]
+        assert prompt.prompt_ids == tuple(made.input_ids[:start].tolist())
+        assert prompt.expected_ids == tuple(made.input_ids[start : start + chosen].tolist())
+    feedback = build_store(make_feedback((6, 8), seed=1))
+    assert [split_row(feedback, number) is None for number in range(2)] == [feedback[n].label == 0 for n in range(2)]

@@ -4,7 +4,8 @@
 
 import torch
 
-from tunesmith.models.attention.segments import AttentionRule, attend
+from tunesmith.models.attention.rule import AttentionRule
+from tunesmith.models.attention.segments import attend
 
 
 def test_short_spans_lose_nothing_but_the_rounding_of_the_result() -> None:

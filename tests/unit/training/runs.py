@@ -17,7 +17,7 @@ from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.training import TrainingSection
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.plan import PlanRules
-from tunesmith.data.store import TokenStore
+from tunesmith.data.store import TokenRows
 from tunesmith.models.aids import TrainingAids
 from tunesmith.models.attention.forest import FOREST
 from tunesmith.models.tuners.base import Tuner
@@ -63,8 +63,8 @@ class TinyRun:
     keys: Mapping[str, Any] = field(default_factory=dict)
     stage: str = "sft"
     objective_keys: Mapping[str, Any] = field(default_factory=dict)
-    store: TokenStore = field(default_factory=lambda: make_store(LENGTHS))
-    evals: Mapping[str, TokenStore] = field(default_factory=dict)
+    store: TokenRows = field(default_factory=lambda: make_store(LENGTHS))
+    evals: Mapping[str, TokenRows] = field(default_factory=dict)
     layout: LayoutKind = "packed"
     pack_tokens: int | None = None
     shuffle: bool = True
@@ -89,7 +89,7 @@ class TinyRun:
         args = build_arguments(training, run, ModelSection.model_validate({}), has_evaluation=bool(self.evals))
         plan = PlanRules(
             seed=3,
-            batch_rows=training.per_device_train_batch_size,
+            batch_rows=training.batch_rows,
             gradient_accumulation_steps=training.gradient_accumulation_steps,
             pack_tokens=self.pack_tokens,
             shuffle=self.shuffle,

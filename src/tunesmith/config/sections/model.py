@@ -32,8 +32,9 @@ class ModelSection(Section):
         "auto",
         description="Number format of the weights in chat and export; auto: the model's own, bfloat16 for float32.",
     )
-    flash_attn: Literal["auto", "disabled", "sdpa"] = Field(
-        "auto", description="Attention implementation: auto and sdpa use PyTorch's, disabled the plain one."
+    flash_attn: Literal["auto", "disabled", "sdpa", "fa2", "fa3"] = Field(
+        "auto",
+        description="Attention: auto (fastest here), sdpa (PyTorch's), fa2, fa3 (FlashAttention), disabled (plain).",
     )
     disable_gradient_checkpointing: bool = Field(
         False, description="Keep all activations in memory instead of computing them twice."

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimisation, precision, evaluation, logging and checkpoints: transformers' TrainingArguments by their names."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tunesmith.config.section import Section
 
+# Rows of a forward pass where none are given, as in transformers: with auto they still make the optimizer step.
+DEFAULT_ROWS = 8
 Optimizer = Literal[
     "adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop",
     "adamw_torch_4bit", "adamw_torch_8bit",
@@ -30,9 +32,15 @@ class TrainingSection(Section):
 
     section: ClassVar[str] = "training"
 
-    per_device_train_batch_size: int = Field(8, ge=1, description="Rows of one forward pass on each device.")
-    tokens_per_batch: int | None = Field(
-        None, ge=1, description="Tokens of one forward pass on each device, padding included, instead of a row count."
+    per_device_train_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        DEFAULT_ROWS,
+        description="Rows of one forward pass on each device; auto: the most that fit, the step's rows stay.",
+    )
+    auto_find_batch_size: bool = Field(
+        False, description="Let per_device_train_batch_size be the most that fits; the step's rows stay as they are."
+    )
+    tokens_per_batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
+        None, description="Tokens of one forward pass on each device, padding included; auto: the most that fit."
     )
     gradient_accumulation_steps: int = Field(1, ge=1, description="Forward passes of one optimizer step.")
     per_device_eval_batch_size: int = Field(8, ge=1, description="Rows of one evaluation pass on each device.")
@@ -65,6 +73,11 @@ class TrainingSection(Section):
         None, description="Compute activations twice to save memory; unset: on accelerators only."
     )
     gradient_checkpointing_kwargs: dict[str, Any] | None = Field(None, description="Settings of checkpointing.")
+    torch_compile: bool | Literal["auto"] = Field(
+        "auto", description="Compile the decoder layers for training steps; auto: where a run is long enough to pay."
+    )
+    torch_compile_backend: str | None = Field(None, description="Backend of torch.compile; unset: inductor.")
+    torch_compile_mode: str | None = Field(None, description="Mode of torch.compile, such as max-autotune.")
     disable_shuffling: bool = Field(False, description="Keep the rows in the order of the files.")
     dataloader_drop_last: bool = Field(False, description="Leave out the last, smaller batch of an epoch.")
     dataloader_num_workers: int = Field(0, ge=0, description="Processes that load batches.")
@@ -96,3 +109,23 @@ class TrainingSection(Section):
     save_steps: float = Field(500, gt=0, description="Steps between checkpoints; below 1: a share of all steps.")
     save_total_limit: int | None = Field(None, ge=1, description="Keep so many checkpoints, and the best one.")
     save_only_model: bool = Field(False, description="Save weights only: smaller, but a run cannot be resumed.")
+
+    @property
+    def finds_batch(self) -> bool:
+        """Say whether the largest batch that fits is looked for."""
+        return self.auto_find_batch_size or "auto" in (self.per_device_train_batch_size, self.tokens_per_batch)
+
+    @property
+    def must_compile(self) -> bool:
+        """Say whether the user asks for compiled layers, as transformers reads these keys."""
+        return self.torch_compile is True or bool(self.torch_compile_backend or self.torch_compile_mode)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a forward pass before any search."""
+        rows = self.per_device_train_batch_size
+        return DEFAULT_ROWS if rows == "auto" else rows
+
+    def token_budget(self, cutoff_len: int) -> int | None:
+        """Tokens of a forward pass before any search: with auto as many as its rows may have."""
+        return self.batch_rows * cutoff_len if self.tokens_per_batch == "auto" else self.tokens_per_batch

@@ -6,12 +6,13 @@ Only the answers are trained, not the earlier turns. Each path from the prompt t
 that the template gives for that conversation.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from tunesmith.core.errors import TunesmithError
+from tunesmith.core.errors import TunesmithError, refusal
 from tunesmith.core.types import NO_PARENT, Conversation, Example, TokenRow
 from tunesmith.data.cutting import Renderings
 from tunesmith.data.encoders.base import EncodeRules, encoders
@@ -88,6 +89,19 @@ class PreferenceEncoder(AnswersEncoder):
         answers = (example.chosen, *example.rejected)
         return tuple(replace(prompt, messages=(*prompt.messages, *answer)) for answer in answers)
 
+    def label(self, example: Example) -> float | None:
+        """Give the margin by which the chosen answer is better, where the source has one."""
+        margin = example.fields.get("margin")
+        if margin is None:
+            return None
+        try:
+            found = float(margin) if not isinstance(margin, bool) else math.nan
+        except (TypeError, ValueError):
+            found = math.nan
+        if not math.isfinite(found):
+            raise _no_margin(margin)
+        return found
+
 
 @encoders.register("feedback")
 class FeedbackEncoder(AnswersEncoder):
@@ -106,6 +120,14 @@ class FeedbackEncoder(AnswersEncoder):
     def label(self, example: Example) -> float | None:
         """Give 1 for an answer that is liked."""
         return float(bool(example.label))
+
+
+def _no_margin(margin: object) -> TunesmithError:
+    return refusal(
+        "data.margin_invalid",
+        f"The margin {str(margin)[:60]!r} is no number.",
+        "Give by how much the chosen answer is better as a number, or rename the column.",
+    )
 
 
 def shared_length(renderings: Renderings) -> int:

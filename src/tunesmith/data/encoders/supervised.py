@@ -87,4 +87,5 @@ def _to_row(example: Example, rendered: Rendered) -> TokenRow:
         input_ids=rendered.input_ids,
         weights=weights,
         segment_lengths=(len(rendered.input_ids),),
+        channel=example.channel,
     )

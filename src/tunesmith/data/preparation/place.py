@@ -40,7 +40,12 @@ def shard_folder(config: RunConfig) -> Path:
         folder = Path(config.data.tokenized_path).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-    folder = user_cache() / "prepared"
+    return cache_folder("prepared")
+
+
+def cache_folder(name: str) -> Path:
+    """Give a folder of the user's cache, or a temporary one where that cannot be written."""
+    folder = user_cache() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
@@ -48,7 +53,7 @@ def shard_folder(config: RunConfig) -> Path:
         reason = "it is not writable"
     except OSError as error:
         reason = str(error)
-    other = Path(tempfile.gettempdir()) / f"tunesmith-{os.getlogin() if os.name == 'nt' else os.getuid()}" / "prepared"
+    other = Path(tempfile.gettempdir()) / f"tunesmith-{os.getlogin() if os.name == 'nt' else os.getuid()}" / name
     other.mkdir(parents=True, exist_ok=True)
     emit_warning(
         warning(

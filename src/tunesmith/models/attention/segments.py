@@ -1,40 +1,22 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Attention over a forest of segments, one scaled-dot-product call a segment: exact, on any device.
+"""Attention over a forest of segments, one scaled-dot-product call a segment: the reference, exact on any device.
 
 It knows tensors and the layout, nothing of models. Shapes: query [B, heads, T, D]; key and value may have fewer heads.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tunesmith.core.types import ForestLayout
+from tunesmith.models.attention.rule import AttentionRule, is_faster_in_float32
 
 Span = tuple[int, int]
 
-# Up to this many keys float32 attention is faster on a CPU with AMX than bf16 (measured: docs/decisions.md).
-_FLOAT32_KEYS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionRule:
-    """What a layer asks of attention besides the layout.
-
-    `window` counts tokens along a segment's own path (itself and its ancestors), as if the path stood alone;
-    `softcap` squashes scores to ±softcap (Gemma 2).
-    """
-
-    scaling: float | None = None
-    dropout: float = 0.0
-    window: int | None = None
-    softcap: float | None = None
-
 
 def attend_forest(query: Tensor, key: Tensor, value: Tensor, *, layout: ForestLayout, rule: AttentionRule) -> Tensor:
-    """Attend within each segment and to its ancestors in the one row of a batch, giving [1, heads, T, D]."""
+    """Attend within each segment and to its ancestors in the one row of a batch, giving [1, heads, T, Dv]."""
     assert query.shape[0] == 1 and key.shape[2] == query.shape[2] == layout.ends[-1], "the layout does not fit the row"
     outputs = []
     for segment, (start, end) in enumerate(zip(layout.starts, layout.ends, strict=True)):
@@ -47,10 +29,10 @@ def attend_forest(query: Tensor, key: Tensor, value: Tensor, *, layout: ForestLa
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, rule: AttentionRule) -> Tensor:
-    """Attend through torch's fused attention, or by the plain formula with a soft-cap; no mask means causal."""
-    if rule.softcap is not None:
-        return _attend_capped(query, key, value, mask, rule)
-    if _is_faster_in_float32(query, key):
+    """Attend through torch's fused attention, or by the plain formula with soft-cap or sinks; no mask means causal."""
+    if rule.softcap is not None or rule.sinks is not None:
+        return _attend_plainly(query, key, value, mask, rule)
+    if query.device.type == "cpu" and is_faster_in_float32(query.dtype, key.shape[2]):
         with torch.autocast("cpu", enabled=False):  # autocast would shorten them again
             return attend(query.float(), key.float(), value.float(), mask=mask, rule=rule).to(query.dtype)
     groups = query.shape[1] // key.shape[1]
@@ -61,24 +43,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, ru
     )
 
 
-def _is_faster_in_float32(query: Tensor, key: Tensor) -> bool:
-    """Short spans on the CPU: torch's backward for short formats is slower there, and less exact."""
-    is_short_format = query.dtype in (torch.bfloat16, torch.float16)
-    return is_short_format and query.device.type == "cpu" and key.shape[2] <= _FLOAT32_KEYS
-
-
-def _attend_capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rule: AttentionRule) -> Tensor:
-    assert rule.softcap is not None
+def _attend_plainly(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rule: AttentionRule) -> Tensor:
     groups = query.shape[1] // key.shape[1]
     key, value = _repeat_heads(key, groups), _repeat_heads(value, groups)
-    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if rule.scaling is None else rule.scaling)
-    scores = torch.tanh(scores / rule.softcap) * rule.softcap
+    scores = query @ key.transpose(2, 3) * rule.scale(query.shape[-1])
+    if rule.softcap is not None:
+        scores = torch.tanh(scores / rule.softcap) * rule.softcap
     if mask is None:
         mask = _causal(query.shape[2], key.shape[2], query.device)
     is_additive = mask.dtype != torch.bool
     scores = scores + mask if is_additive else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    return F.dropout(weights, rule.dropout) @ value
+    if rule.sinks is not None:  # a further column of every head that takes weight and gives no value (gpt-oss)
+        column = rule.sinks.to(scores.dtype).view(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
+        scores = torch.cat([scores, column], dim=-1)
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
+    return F.dropout(weights[..., : key.shape[2]], rule.dropout) @ value
 
 
 def _path_spans(layout: ForestLayout, segment: int) -> list[Span]:

@@ -15,8 +15,10 @@ from torch import nn
 
 from tunesmith import __version__
 from tunesmith.core.files import write_text_atomic
+from tunesmith.core.progress import say
 from tunesmith.models.anatomy import backbone, base_model
-from tunesmith.models.attention.packing import PackingReport, self_test
+from tunesmith.models.attention.forest import FOREST
+from tunesmith.models.attention.packing import PackingReport, computed_dtype, self_test
 from tunesmith.models.cache import user_cache
 
 _LIBRARIES = ("torch", "transformers", "peft")
@@ -34,13 +36,24 @@ def remembered_self_test(model: nn.Module, *, cache: Path | None = None) -> Pack
     return report
 
 
+def trusted_self_test(model: nn.Module, *, cache: Path | None = None) -> PackingReport:
+    """Try the model's back end; where packed and separate rows differ under it, say so and try the plain one."""
+    report, base = remembered_self_test(model, cache=cache), base_model(model)
+    chosen = base.config._attn_implementation
+    if report.is_equal or chosen == FOREST:
+        return report
+    say(f"Attention falls back from {chosen} to {FOREST}: {report.reason}.")
+    base.set_attn_implementation(FOREST)
+    return remembered_self_test(model, cache=cache)
+
+
 def _key(model: nn.Module) -> str:
     base, weight = base_model(model), next(backbone(model).parameters())
     config: dict[str, Any] = base.config.to_dict()
     facts = {
         "config": {name: value for name, value in sorted(config.items()) if name != "_name_or_path"},
         "attention": base.config._attn_implementation,
-        "numbers": [str(weight.dtype), weight.device.type],
+        "numbers": [str(weight.dtype), str(computed_dtype(model)), weight.device.type],
         "modules": [type(model).__name__, type(base).__name__],
         "versions": [__version__, *(version(library) for library in _LIBRARIES)],
     }

@@ -28,8 +28,12 @@ class Hqq(Quantizer):
         """Quantise the loaded layers one by one."""
         assert wanted is not None, "folders with HQQ weights are refused"
         core: Any = import_optional("hqq.core.quantize", extra="quant", needed_for="quantization_method: hqq")
-        head = model.get_output_embeddings()
-        layers = [name for name, module in model.named_modules() if type(module) is nn.Linear and module is not head]
+        heads = [model.get_output_embeddings(), dict(model.named_children()).get("score")]  # of language or of rewards
+        layers = [
+            name
+            for name, module in model.named_modules()
+            if type(module) is nn.Linear and not any(module is head for head in heads)
+        ]
         for name in layers:
             layer: Any = model.get_submodule(name)
             made = core.HQQLinear(

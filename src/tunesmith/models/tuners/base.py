@@ -30,6 +30,8 @@ class Tuner(ABC):
     merge_refused: ClassVar[str | None] = None
     # Whether it trains beside weights that are quantised, and leaves those as they are.
     takes_quantised: ClassVar[bool] = False
+    # Whether `base_view` holds no second copy of large weights, so that what the base answers can wait for the end.
+    keeps_base_cheaply: ClassVar[bool] = False
 
     def __init__(self, params: Section, *, seed: int = 42, pure_bf16: bool = False) -> None:
         """`seed` fixes the start of new weights; `pure_bf16` keeps trained weights in the model's own dtype."""
@@ -91,6 +93,11 @@ class Tuner(ABC):
     def remember_base(self, model: nn.Module) -> None:
         """Keep the trained weights as they are now; call once before training when `base_view` will be needed."""
         self._base_values = {name: parameter.detach().clone() for name, parameter in trained_parameters(model)}
+
+    @contextlib.contextmanager
+    def start_view(self, model: nn.Module) -> Iterator[None]:
+        """Show the model as `base_view` will, before anything was trained: as it is, or more cheaply."""
+        yield
 
     @contextlib.contextmanager
     def base_view(self, model: nn.Module) -> Iterator[None]:

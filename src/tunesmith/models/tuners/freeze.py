@@ -17,6 +17,7 @@ from tunesmith.core.errors import refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
 from tunesmith.models.anatomy import decoder_layers
+from tunesmith.models.reward_head import HEAD, is_reward_model
 from tunesmith.models.tuners.base import refuse_nothing_trained, set_trained_dtype, tuners
 from tunesmith.models.tuners.full import FullTuner
 
@@ -78,7 +79,7 @@ def trained_names(model: nn.Module, params: FreezeParams) -> list[str]:
         for index in _layer_indices(len(layers), params)
         for module in params.freeze_trainable_modules
     ]
-    extra = set(params.freeze_extra_modules or ())
+    extra = {*(params.freeze_extra_modules or ()), *([HEAD] if is_reward_model(model) else [])}
     return [
         name
         for name in names

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from tunesmith.config.section import Section
 from tunesmith.core.errors import refusal
 from tunesmith.models.anatomy import decoder_layers
+from tunesmith.models.reward_head import active_head, is_reward_model
 from tunesmith.models.saved_weights import copy_whole_model
 from tunesmith.models.tuners.base import set_trained_dtype, tuners
 from tunesmith.models.tuners.full import FullTuner
@@ -58,6 +59,8 @@ class LlamaProTuner(FullTuner):
         model.requires_grad_(False)
         for layer in expand(model, self.params.llamapro_num_new_blocks, self.params.llamapro_num_groups):
             layer.requires_grad_(True)
+        if is_reward_model(model):
+            active_head(model).requires_grad_(True)
         set_trained_dtype(model, pure_bf16=self.pure_bf16)
         return model
 
