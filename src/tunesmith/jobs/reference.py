@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from tunesmith.checks.context import Parts
@@ -26,7 +27,8 @@ from tunesmith.data.preparation.place import cache_folder
 from tunesmith.data.store import TokenRows
 from tunesmith.jobs.fingerprints import NamedReference, adapter_files, model_files
 from tunesmith.models.adapter_tuner import AdapterTuner
-from tunesmith.models.load import ATTENTION, load_model, resolve_model
+from tunesmith.models.attention.backends import Surroundings, choose_backend
+from tunesmith.models.load import load_model, resolve_model
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import objectives
@@ -159,7 +161,9 @@ class RunReference:
             )
         config, device = self._config, training_device(self._config.run)
         dtype = choose_dtype(config.training, trains_all=False, device=device)
-        model = load_model(self._named.folder, dtype=dtype, attention=ATTENTION[config.model.flash_attn], device=device)
+        around = Surroundings.of(device, is_short_format=dtype != torch.float32 or config.training.bf16)
+        attention = choose_backend(config.model.flash_attn, around).implementation
+        model = load_model(self._named.folder, dtype=dtype, attention=attention, device=device)
         kind = tuners.get(config.run.finetuning_type)
         kind = kind if issubclass(kind, AdapterTuner) else tuners.get("lora")
         merged = kind(config.part(kind.Params)).prepare(model, self._named.adapters, is_trainable=False)

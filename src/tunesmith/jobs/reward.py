@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Batch
-from tunesmith.models.load import ATTENTION, inference_dtype, load_model_config, resolve_model
+from tunesmith.models.attention.backends import Surroundings, choose_backend
+from tunesmith.models.load import inference_dtype, load_model_config, resolve_model
 from tunesmith.models.reward_head import load_reward_model, refuse_headless
 from tunesmith.models.tuners.base import tuners
 from tunesmith.templates.base import ChatTemplate
@@ -46,7 +47,9 @@ def load_reward(config: RunConfig) -> RewardModel:
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
     dtype = inference_dtype(keys.infer_dtype, load_model_config(folder))
-    device, attention = training_device(config.run), ATTENTION[keys.flash_attn]
+    device = training_device(config.run)
+    around = Surroundings.of(device, is_short_format=dtype != torch.float32)
+    attention = choose_backend(keys.flash_attn, around).implementation
     base = load_reward_model(folder, dtype=dtype, attention=attention, device=device, seed=config.run.seed)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed)
