@@ -55,7 +55,8 @@ def load_base(config: RunConfig, parts: Parts, *, dtype: torch.dtype, device: to
             seed=config.run.seed,
             quantization=quantization,
         )
-        choose_padding(model, parts)
+        if parts.tokenizer is not None:  # absent where only memory is tried
+            choose_padding(model, parts)
     else:
         model = load_model(parts.folder, dtype=dtype, attention=name, device=device, quantization=quantization)
         check_head(model)

@@ -27,11 +27,13 @@ from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.core.types import TokenRow
 from tunesmith.data.collate import collate
+from tunesmith.data.mismatched import rows_for
 from tunesmith.data.store import TokenRows
-from tunesmith.jobs.assembly import BuiltModel, build_objective, rows_for
+from tunesmith.jobs.assembly import BuiltModel, build_objective
 from tunesmith.jobs.forecast import to_size
 from tunesmith.models.anatomy import base_model
 from tunesmith.models.tuners.base import trained_parameters
+from tunesmith.objectives.base import objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import checkpointing_kwargs, checkpoints_activations, training_device
 from tunesmith.training.batch_fit import BatchSize, Trial, first_that_fits, row_sizes, token_sizes, worst_rows
@@ -109,7 +111,7 @@ class Search:
     def of(cls, config: RunConfig, parts: Parts, built: BuiltModel) -> "Search":
         """Choose sizes and rows."""
         assert parts.data is not None and parts.data.train is not None and parts.tokenizer is not None
-        store: TokenRows = rows_for(config, parts.data.train)
+        store: TokenRows = rows_for(objectives.get(config.run.stage), parts.data.train)
         sizes = sizes_of(config)
         pack = config.data.cutoff_len if is_packing(config) else None
         worst = [worst_rows(store.lengths, size, pack_tokens=pack, layout=built.layout) for size in sizes]

@@ -69,7 +69,7 @@ class RunReference:
     """The reference of one run that needs one."""
 
     def __init__(self, config: RunConfig, parts: Parts, *, tuner: Tuner) -> None:
-        assert parts.folder is not None and parts.tokenizer is not None
+        assert parts.folder is not None
         self._config, self._parts, self._tuner = config, parts, tuner
         self._folder = parts.folder
         self._named = named_reference(config, parts.folder)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Batch
-from tunesmith.jobs.base_model import choose_attention
+from tunesmith.models.attention.backends import Surroundings, choose_backend
 from tunesmith.models.load import inference_dtype, load_model_config, resolve_model
 from tunesmith.models.quantized_loading import chosen_quantization
 from tunesmith.models.reward_head import load_reward_model, refuse_headless
@@ -52,7 +52,8 @@ def load_reward(config: RunConfig) -> RewardModel:
     if quantization is not None:
         dtype = getattr(torch, quantization.dtype)
     device = training_device(config.run)
-    attention = choose_attention(config, dtype=dtype, device=device).implementation
+    around = Surroundings.of(device, is_short_format=dtype != torch.float32)
+    attention = choose_backend(keys.flash_attn, around).implementation
     base = load_reward_model(
         folder, dtype=dtype, attention=attention, device=device, seed=config.run.seed, quantization=quantization
     )

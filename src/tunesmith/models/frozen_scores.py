@@ -37,17 +37,17 @@ class FrozenScores(torch.autograd.Function):
         logps_N = torch.empty(num_targets, dtype=torch.float32, device=states_ND.device)
         is_top_N = torch.empty(num_targets, dtype=torch.bool, device=states_ND.device)
         slopes_ND = torch.empty_like(states_ND) if ctx.needs_input_grad[0] else None
+        product = _Product(head.module, states_ND, min(rows, num_targets))
         for start in range(0, num_targets, rows):
             span = slice(start, start + rows)
-            raw_CV = head.module(states_ND[span])
+            raw_CV = product.logits_CV(states_ND[span])
             for block in blocks(raw_CV):
                 scored = _Block(head, raw_CV[block], target_ids_N[span][block, None])
                 logps_N[span][block], is_top_N[span][block] = scored.logps_C1[:, 0], scored.is_top_C1[:, 0]
                 if slopes_ND is not None:  # the logits of the block are read; their memory takes the slopes
                     raw_CV[block] = scored.slope_CV()
             if slopes_ND is not None:
-                slopes_ND[span] = raw_CV @ _weight(head).to(raw_CV.dtype)
-            del raw_CV  # else the next chunk is made beside it
+                slopes_ND[span] = raw_CV @ product.weight_VD
         ctx.save_for_backward(slopes_ND)
         ctx.mark_non_differentiable(is_top_N)
         return logps_N, is_top_N
@@ -89,7 +89,25 @@ class _Block:
         return self._head.transform_gradient(slope_CV, self._logits_CV)
 
 
-def _weight(head: LanguageHead) -> Tensor:
-    weight = head.module.weight
-    assert isinstance(weight, Tensor)
-    return weight
+class _Product:
+    """The head's product with hidden states, in autocast's format if there is one, into one buffer for all chunks."""
+
+    def __init__(self, module: nn.Module, states_ND: Tensor, rows: int) -> None:
+        assert isinstance(module, nn.Linear), "is_frozen_linear was asked"
+        dtype = computed_dtype(states_ND)
+        self.weight_VD = module.weight.to(dtype)
+        self._bias_V = None if module.bias is None else module.bias.to(dtype)
+        self._buffer_CV = torch.empty(rows, module.out_features, dtype=dtype, device=states_ND.device)
+
+    def logits_CV(self, states_CD: Tensor) -> Tensor:
+        """Give the logits of a chunk; those of the chunk before are overwritten."""
+        logits_CV, states_CD = self._buffer_CV[: len(states_CD)], states_CD.to(self.weight_VD.dtype)
+        if self._bias_V is None:
+            return torch.mm(states_CD, self.weight_VD.t(), out=logits_CV)
+        return torch.addmm(self._bias_V, states_CD, self.weight_VD.t(), out=logits_CV)
+
+
+def computed_dtype(states_ND: Tensor) -> torch.dtype:
+    """Give the format that a head computes logits of these states in."""
+    device = states_ND.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states_ND.dtype

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from tunesmith.core.types import Batch, Scores
 from tunesmith.models.anatomy import backbone, base_model
 from tunesmith.models.attention.forest import layout_mask
-from tunesmith.models.frozen_scores import FrozenScores, blocks, is_frozen_linear
+from tunesmith.models.frozen_scores import FrozenScores, blocks, computed_dtype, is_frozen_linear
 from tunesmith.models.head import LanguageHead, language_head
 
 # Logits held at once, in the format the head computes them in, whatever the vocabulary; with fewer rows in a product
@@ -51,7 +51,7 @@ def score_states(
     """Score one target for each of N hidden states."""
     head = language_head(model)
     config: Any = base_model(model).config.get_text_config()
-    rows = chunk or max(1, CHUNK_BYTES // (int(config.vocab_size) * _computed_dtype(states_ND).itemsize))
+    rows = chunk or max(1, CHUNK_BYTES // (int(config.vocab_size) * computed_dtype(states_ND).itemsize))
     if not needs_entropy and is_frozen_linear(head.module):
         logps_N, is_top_N = FrozenScores.apply(states_ND, target_ids_N, head, rows)  # type: ignore[no-untyped-call]
         return Scores(logps_N=logps_N, is_top_N=is_top_N)
@@ -60,11 +60,6 @@ def score_states(
     apply: Any = _ChunkedScores.apply
     logps_N, is_top_N, entropy_N = apply(states_ND, target_ids_N, plan, *trained)
     return Scores(logps_N=logps_N, is_top_N=is_top_N, entropy_N=entropy_N if needs_entropy else None)
-
-
-def _computed_dtype(states_ND: Tensor) -> torch.dtype:
-    device = states_ND.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states_ND.dtype
 
 
 @dataclass(frozen=True, kw_only=True)

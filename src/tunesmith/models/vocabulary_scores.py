@@ -43,7 +43,7 @@ def score_vocabulary(
     """Score the targets of a batch with the details asked for; `chunk` is how many targets' logits exist at once."""
     states_ND = hidden_states(model, batch).index_select(0, batch.source_index_N)
     config: Any = base_model(model).config.get_text_config()
-    rows = chunk or max(1, CHUNK_BYTES // (int(config.vocab_size) * torch.float32.itemsize))
+    rows = chunk or max(1, CHUNK_BYTES // (4 * int(config.vocab_size)))
     wanted = frozenset(details)
     assert "divergence" not in wanted or reference is not None, "a divergence needs a reference"
     chunks = _Chunks(language_head(model), batch.target_ids_N, wanted, reference)

@@ -16,7 +16,7 @@ from tunesmith.objectives.base import Objective, objectives
 from tunesmith.objectives.pt import LanguageModelling, PtParams
 from tunesmith.objectives.sft import SftParams, SupervisedFineTuning
 
-SFT, PT = SupervisedFineTuning(SftParams.model_validate({})), LanguageModelling(PtParams())
+SFT, PT = SupervisedFineTuning(SftParams.model_validate({})), LanguageModelling(PtParams.model_validate({}))
 
 
 @pytest.mark.parametrize("objective", [SFT, PT])
