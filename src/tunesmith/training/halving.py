@@ -37,9 +37,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
-def can_begin_again(optimizer: str, *, world_size: int) -> bool:
-    """Say whether a step may begin again: on one rank (others would wait for its gradients), without early updates."""
-    return world_size == 1 and optimizer not in _UPDATING_IN_BACKWARD
+def can_begin_again(optimizer: str, *, world_size: int, updates_early: bool = False) -> bool:
+    """Say whether a step may begin again: on one rank (others would wait for its gradients), without early updates.
+
+    `updates_early` says that an optimizer of ours changes weights inside the backward pass.
+    """
+    return world_size == 1 and not updates_early and optimizer not in _UPDATING_IN_BACKWARD
 
 
 def free_memory() -> None:
@@ -61,9 +64,9 @@ class Halving:
     _done: list[Inputs] = field(default_factory=list)
 
     @classmethod
-    def of(cls, args: TrainingArguments, *, layout: LayoutKind, pad_id: int) -> "Halving":
+    def of(cls, args: TrainingArguments, *, layout: LayoutKind, pad_id: int, updates_early: bool = False) -> "Halving":
         """Begin with whole micro-batches."""
-        is_allowed = can_begin_again(str(args.optim), world_size=args.world_size)
+        is_allowed = can_begin_again(str(args.optim), world_size=args.world_size, updates_early=updates_early)
         return cls(layout=layout, pad_id=pad_id, is_allowed=is_allowed)
 
     def begin_step(self) -> None:

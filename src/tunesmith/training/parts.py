@@ -51,3 +51,8 @@ class TrainerParts:
     aids: TrainingAids = field(default_factory=TrainingAids)
     reference: ReferencePart = field(default_factory=ReferencePart)
     known_metrics: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+
+    @property
+    def updates_early(self) -> bool:
+        """Whether the optimizer changes weights inside the backward pass."""
+        return self.optimizer is not None and self.optimizer.steps_in_backward

@@ -69,7 +69,7 @@ class TunesmithTrainer(HookedTrainer):
         self.restored_step: int | None = None  # of the best checkpoint, once its weights are back
         self._step = _StepUnderWay()
         self._has_started = False
-        self.halving = Halving.of(args, layout=parts.layout, pad_id=parts.pad_id)
+        self.halving = Halving.of(args, layout=parts.layout, pad_id=parts.pad_id, updates_early=parts.updates_early)
         super().__init__(
             model=parts.model,
             args=args,
@@ -299,7 +299,7 @@ class TunesmithTrainer(HookedTrainer):
             logs["total_tokens"] = totals.tokens
             logs["supervised_tokens"] = totals.supervised_tokens
             self._report_tokens(logs, totals)
-            if self.parts.optimizer is not None and self.parts.optimizer.steps_in_backward:
+            if self.parts.updates_early:
                 logs.pop("grad_norm", None)  # the gradients are gone before a norm is taken
         super().log(logs)
 

@@ -44,6 +44,7 @@ def test_the_usual_freezing_of_towers_is_silent() -> None:
     ("keys", "said"),
     [
         ({"train_from_scratch": True, "finetuning_type": "lora"}, "draws all weights anew"),
+        ({"train_from_scratch": True, "finetuning_type": "full", "stage": "rm"}, "judges by what a language model"),
         ({"upcast_layernorm": True, "pure_bf16": True}, "without mixed precision"),
         ({"use_unsloth_gc": True, "disable_gradient_checkpointing": True}, "switched off"),
         ({"shift_attn": True}, "shift_attn has no equivalent"),

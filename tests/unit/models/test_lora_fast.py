@@ -3,15 +3,25 @@
 """The LoRA layer in one function equals PEFT's: values, gradients, and every case that it leaves to PEFT."""
 
 from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear, ParamWrapper
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from tests.unit.models.quantizers.test_methods import WAYS
+from tests.unit.models.tiny_models import tiny_model
+from tunesmith.models.load import load_model
 from tunesmith.models.lora_fast import FastLoraLinear, use_fast_lora
+from tunesmith.models.qat import prepare_qat
+from tunesmith.models.quantizers.base import is_quantised, quantizers
+from tunesmith.models.tuners.base import tuners
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -111,3 +121,41 @@ def test_merging_gives_the_plain_model() -> None:
     merged: Any = model.merge_and_unload()
     assert not any(isinstance(module, FastLoraLinear) for module in merged.modules())
     torch.testing.assert_close(merged(input_ids=ids).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_hooked_and_parametrised_bases_are_left_to_peft() -> None:
+    model: Any = adapted()
+    layers = [module for module in model.modules() if type(module) is Linear]
+    layers[0].base_layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+    register_parametrization(layers[1].base_layer, "weight", nn.Tanh())
+    plain = deepcopy(model)
+    assert use_fast_lora(model) == 12
+    assert_same_step(model, plain, 1e-6)
+
+
+def test_added_weights_of_experts_are_left_to_peft() -> None:
+    model = tiny_model("qwen3_moe")
+    settings: dict[str, Any] = {"target_modules": [], "target_parameters": ["mlp.experts.down_proj"]}
+    adapted_model: Any = get_peft_model(model, LoraConfig(**settings))
+    assert any(isinstance(module, ParamWrapper) for module in adapted_model.modules())
+    assert use_fast_lora(adapted_model) == 0
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_quantised_layers_are_left_to_peft(way: str, tmp_path: Path) -> None:
+    if find_spec(quantizers.get(WAYS[way].method).package) is None:
+        pytest.skip(f"{WAYS[way].method} is not installed")
+    tiny_model("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(tmp_path)
+    base = load_model(tmp_path, dtype=torch.float32, device=torch.device("cpu"), quantization=WAYS[way])
+    kind = tuners.get("lora")
+    model = kind(kind.Params.model_validate({})).attach(base)
+    assert is_quantised(model) and use_fast_lora(model) == 0
+
+
+@pytest.mark.parametrize("qat", ["int8", "int4"])
+def test_rounding_bases_are_left_to_peft(qat: str) -> None:
+    pytest.importorskip("torchao")
+    model: Any = tiny_model("llama", hidden_size=64, intermediate_size=128, head_dim=16)
+    prepare_qat(model, qat)
+    adapted_model = get_peft_model(model, LoraConfig(**PLAIN))
+    assert use_fast_lora(adapted_model) == 0

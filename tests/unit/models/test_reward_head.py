@@ -4,6 +4,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
+from tests.unit.models.quantizers.test_methods import WAYS
 from tests.unit.models.tiny_models import tiny_model
+from tests.unit.models.tiny_tuners import build
 from tests.unit.training.batches import make_pairs
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import collected_warnings
 from tunesmith.core.types import LayoutKind, TokenRow
 from tunesmith.data.collate import collate
 from tunesmith.models.load import load_model
+from tunesmith.models.quantizers.base import is_quantised, quantizers
 from tunesmith.models.reward_head import (
     active_head,
     has_head,
@@ -313,3 +317,30 @@ def test_padding_is_never_what_conversations_end_with(folder: Path) -> None:
     assert set_padding(model, 2, last_id=2, vocabulary=96) == 95
     model.config.pad_token_id = 0
     assert set_padding(model, 2, last_id=2, vocabulary=96) == 0
+
+
+@pytest.mark.parametrize("way", ["nf4", "bnb8", "torchao8", "hqq4"])
+def test_a_quantised_reward_model_keeps_and_trains_its_head_in_full(way: str, tmp_path: Path) -> None:
+    if find_spec(quantizers.get(WAYS[way].method).package) is None:
+        pytest.skip(f"{WAYS[way].method} is not installed")
+    tiny_model("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(tmp_path / "base")
+    base = load(tmp_path / "base", quantization=WAYS[way])
+    assert is_quantised(base) and not is_quantised(active_head(base)) and not base.training
+    kind = tuners.get("lora")
+    model = kind(kind.Params.model_validate({})).attach(base)
+    found = gradients(model.train(), [rows()], "packed")
+    assert any("score" in name for name in found) and any("lora_B" in name for name in found)
+    assert all("score" in name or "lora_" in name for name in found)
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "adapter", "trainable_tokens"])
+def test_tuners_that_leave_the_head_as_it_is_are_refused(name: str, folder: Path) -> None:
+    tuner = build(name)
+    with pytest.raises(TunesmithError) as caught:
+        tuner.attach(load(folder))
+    assert caught.value.problems[0].code == "tuner.reward_head_untrained"
+
+
+def test_new_layers_train_the_head_beside_them(folder: Path) -> None:
+    model = build("llamapro", llamapro_num_new_blocks=1).attach(load(folder))
+    assert "score.weight" in [name for name, _ in trained_parameters(model)]

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.unit.training.runs import TinyRun
 from tunesmith.core.report import clear_warnings, collected_warnings
+from tunesmith.models.tuners.full import FullParams, FullTuner
 from tunesmith.training.halving import can_begin_again, is_out_of_memory
+from tunesmith.training.optimizers.lomo import build_lomo
+from tunesmith.training.optimizers.named import NamedOptimizer
 from tunesmith.training.trainer import TunesmithTrainer
 
 ALLOCATION = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
@@ -69,6 +73,30 @@ def test_a_shortage_changes_no_loss_and_no_count(tmp_path: Path, layout: Any, in
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+class Pulled(FullTuner):
+    """Pulls all weights towards zero."""
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """Give half the squared length."""
+        return torch.stack([weight.pow(2).sum() for weight in model.parameters()]).sum() / 2
+
+
+def test_a_tuners_penalty_is_added_once_a_step(tmp_path: Path) -> None:
+    plain = run_of(tmp_path / "plain", tuner=Pulled(FullParams())).trainer()
+    short = run_of(tmp_path / "short", tuner=Pulled(FullParams())).trainer()
+    Shortage(short, limit=36, from_pass=3)
+    plain.train()
+    short.train()
+    assert short.halving.pieces > 1
+    for ours, theirs in zip(short.module.parameters(), plain.module.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_an_optimizer_that_steps_in_the_backward_pass_begins_no_step_again(tmp_path: Path) -> None:
+    optimizer = NamedOptimizer(build_lomo)
+    assert not run_of(tmp_path, optimizer=optimizer).trainer().halving.is_allowed
+
+
 def test_a_single_row_that_does_not_fit_ends_the_run(tmp_path: Path) -> None:
     trainer = run_of(tmp_path).trainer()
     Shortage(trainer, limit=4)
@@ -119,3 +147,4 @@ def test_a_step_begins_again_only_where_nothing_else_saw_it() -> None:
     assert can_begin_again("adamw_torch_fused", world_size=1)
     assert not can_begin_again("adamw_torch_fused", world_size=2)
     assert not can_begin_again("lomo", world_size=1)
+    assert not can_begin_again("adamw_torch", world_size=1, updates_early=True)
