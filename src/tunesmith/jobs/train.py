@@ -114,7 +114,9 @@ def prepare_run(asked: RunConfig) -> Prepared:
     report.raise_if_refused()
     for problem in report.warnings:
         emit_warning(problem)
-    config = choose_numbers(config, report.parts, begins[0].checkpoint if begins else None)
+    numbers = choose_numbers(config, report.parts, begins[0].checkpoint if begins else None)
+    chosen = {key: value for key, value in numbers.flat.items() if value != config.flat[key]}
+    config, asked = config.with_choices(chosen), asked.with_choices(chosen)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     assert report.parts.folder is not None
     reference = named_reference(config, report.parts.folder)
