@@ -36,6 +36,8 @@ def test_a_run_with_aids_chooses_says_and_resumes(
     assert [entry["code"] for entry in result["warnings"]].count("check.aid_idle") == 1
     written = (tmp_path / "run" / "tunesmith.yaml").read_text(encoding="utf-8")
     assert "lora_rank: 16\n" in written and "lora_alpha: 32\n" in written
+    adapter = json.loads((tmp_path / "run" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (adapter["r"], adapter["lora_alpha"]) == (16, 32)
     again = tunesmith_command(*words, "max_steps=3", "resume_from_checkpoint=true")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["steps"] == 3

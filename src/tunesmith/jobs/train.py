@@ -78,6 +78,7 @@ class Prepared:
 def run(config: RunConfig) -> dict[str, Any]:
     """Train as configured (or only evaluate), and give what came of it."""
     prepared = prepare_run(config)
+    config = prepared.config  # with kept adapters and chosen numbers
     set_seed(config.run.seed)
     choices = compare_with_checkpoint(prepared.begin, prepared.record)
     built = build_model(config, prepared.parts, saved_choices=choices)
