@@ -35,10 +35,11 @@ from tunesmith.objectives.base import objectives
 from tunesmith.objectives.preference_params import StrengthParams
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id, tokenizer_fingerprint
 from tunesmith.training.arguments import training_device
-from tunesmith.training.comparison import ReferencePart, evaluating
+from tunesmith.training.comparison import ReferencePart
 from tunesmith.training.precision import choose_dtype, mixed_precision
 from tunesmith.training.record import installed_versions
 from tunesmith.training.reference_cache import Scoring, scored_rows
+from tunesmith.training.scoring import evaluating
 
 SCORED_ONCE = "precompute_ref_log_probs"
 # Keys that say where the model and its adapters lie; their bytes are hashed instead.

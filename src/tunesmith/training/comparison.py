@@ -6,8 +6,8 @@ The reference is the policy exactly as it starts, and the first batch of a run p
 user named another one. Rows may carry its scores from before; else it is asked once for each micro-batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner, trained_parameters
 from tunesmith.objectives.base import Objective
 from tunesmith.objectives.statistics import Statistics, join_statistics
-from tunesmith.training.scoring import PolicyScorer
+from tunesmith.training.scoring import PolicyScorer, evaluating
 from tunesmith.training.step_zero import StepZero, layout_tolerance, measure, refused
 from tunesmith.training.totals import SumOverRanks
 
@@ -214,19 +214,6 @@ class Comparison:
 
 def _taken(scores: Scores | None, kept_N: Tensor | None) -> Scores | None:
     return scores if scores is None or kept_N is None else Scores(logps_N=scores.logps_N[kept_N])
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Compute without gradient and without dropout; no cast made inside is found by a later forward."""
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(was_training)
-        torch.clear_autocast_cache()
 
 
 def gathered(statistics: Statistics) -> dict[str, torch.Tensor]:

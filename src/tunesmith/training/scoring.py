@@ -47,7 +47,7 @@ class PolicyScorer:
         """Refuse to train when the first batch shows a divergence of the policy from itself."""
         if "divergence" not in self._objective.details or not self._is_trained or not len(batch.target_ids_N):
             return
-        with _evaluating(self._module):
+        with evaluating(self._module):
             scores = self.score(self._module, batch)
         assert scores.divergence_N is not None, "the objective asked for it"
         found = float(scores.divergence_N.abs().mean())
@@ -62,7 +62,7 @@ class PolicyScorer:
             )
 
     def _reference(self, batch: Batch) -> ReferenceStates:
-        with _evaluating(self._module), self._view():
+        with evaluating(self._module), self._view():
             states_ND = hidden_states(self._module, batch).index_select(0, batch.source_index_N)
         head = language_head(self._module).module
         changes = self._is_trained and any(weight.requires_grad for weight in head.parameters())
@@ -77,7 +77,7 @@ def _is_short(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Compute without gradient and without dropout; no cast made inside is found by a later forward."""
     was_training = module.training
     module.eval()

@@ -17,6 +17,7 @@ from tunesmith.models.targets import all_linear_names
 from tunesmith.models.tuners.base import trained_parameters
 from tunesmith.training.optimizers.base import adam_settings, decayed_names
 from tunesmith.training.optimizers.low_rank import project
+from tunesmith.training.optimizers.one_by_one import OneByOne
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +33,12 @@ _EXPRESSION = re.compile(r"[\\^$*+?()\[\]{}|]")
 Return = Callable[[Projected, dict[str, Any], dict[str, Any]], Tensor]
 
 
-class ProjectedAdamW(torch.optim.Optimizer):
+class ProjectedAdamW(OneByOne):
     """Steps groups that name a rank in a low-rank space, and the others as AdamW does."""
 
     def __init__(self, groups: Sequence[dict[str, Any]], *, give_back: Return, **settings: Any) -> None:
-        super().__init__([group for group in groups if group["params"]], {"weight_decay": 0.0, **settings})
+        super().__init__(groups, **settings)
         self._give_back = give_back
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Take one step."""
-        assert closure is None, "no closure is used here"
-        number = 0
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                number += 1
-                if parameter.grad is not None:
-                    self.step_one(parameter, group, number=number)
 
     def step_one(self, parameter: Tensor, group: dict[str, Any], *, number: int) -> None:
         """Step the weight that is `number` in the order of the groups; it seeds random projections."""

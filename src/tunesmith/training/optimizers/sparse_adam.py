@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """AdamW over a share of the numbers of each matrix, drawn anew every so many steps; its state has the share's size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from tunesmith.training.optimizers.one_by_one import OneByOne
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,25 +31,15 @@ class Share:
         return torch.randperm(weight.numel(), generator=generator)[:count].to(weight.device)
 
 
-class SparseAdamW(torch.optim.Optimizer):
+class SparseAdamW(OneByOne):
     """Steps shares in groups marked `is_partial`, and whole weights in others."""
 
     def __init__(self, groups: Sequence[dict[str, Any]], *, share: Share, **settings: Any) -> None:
-        super().__init__([group for group in groups if group["params"]], {"weight_decay": 0.0, **settings})
+        super().__init__(groups, **settings)
         self._share = share
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Take one step."""
-        assert closure is None, "no closure is used here"
-        number = 0
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                number += 1
-                if parameter.grad is not None:
-                    self._step_one(parameter, group, number)
-
-    def _step_one(self, parameter: Tensor, group: dict[str, Any], number: int) -> None:
+    def step_one(self, parameter: Tensor, group: dict[str, Any], *, number: int) -> None:
+        """Step a weight, or its share of this period."""
         assert parameter.grad is not None
         state, interval = self.state[parameter], self._share.interval
         num_steps = state.get("num_steps", 0)
