@@ -1,6 +1,7 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Twenty steps of every objective on a tiny random model in float32: loss and gradient norm as recorded, to 1e-5.
+"""Twenty steps of every objective on a tiny random model in float32: loss and gradient norm as recorded,
+to 1e-5, or 5e-5 of large ones.
 
 The recorded curve of an objective must come out of every equivalent run: one batch of 8 or 8 of one, packed or padded.
 To record after a change that should change numbers: `TUNESMITH_RECORD=1 pytest tests/golden`, and explain each file.
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.training.batches import make_feedback, make_pairs, make_store
-from tests.unit.training.runs import TinyRun
+from tests.unit.training.runs import TinyRun, tiny_model
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.mismatched import MismatchedRows
 from tunesmith.data.store import TokenStore, build_store
@@ -22,6 +23,8 @@ from tunesmith.objectives.base import objectives
 
 CURVES = Path(__file__).parent / "curves"
 STEPS = 20
+# Rewards have gradients of norm 3 and more, whose rounding twenty steps carry on.
+RELATIVE = 5e-5
 LENGTHS = tuple(6 + (7 * number) % 23 for number in range(40))
 # Equivalent runs: (rows of a micro-batch, micro-batches of a step, layout).
 EQUIVALENT: dict[str, tuple[int, int, LayoutKind]] = {
@@ -52,7 +55,9 @@ def run_curve(name: str, rows: int, accumulation: int, layout: LayoutKind, folde
         "warmup_steps": 4,
         "weight_decay": 0.01,
     }
-    trainer = TinyRun(folder=folder, keys=keys, stage=name, store=store_for(name), layout=layout).trainer()
+    model = tiny_model(head=objectives.get(name).head)
+    made = TinyRun(folder=folder, keys=keys, stage=name, store=store_for(name), layout=layout, model=model)
+    trainer = made.trainer()
     trainer.train()
     return [
         {"loss": entry["loss"], "grad_norm": entry["grad_norm"]}
@@ -72,4 +77,4 @@ def test_the_curve_is_the_recorded_one(name: str, way: str, tmp_path: Path) -> N
     recorded = json.loads(path.read_text(encoding="utf-8"))
     assert len(curve) == len(recorded) == STEPS
     for step, (found, expected) in enumerate(zip(curve, recorded, strict=True), 1):
-        assert found == pytest.approx(expected, abs=1e-5), f"step {step}"
+        assert found == pytest.approx(expected, rel=RELATIVE, abs=1e-5), f"step {step}"

@@ -40,7 +40,7 @@ def test_every_key_stands_in_the_help_of_some_command() -> None:
     ("topic", "expected"),
     [
         ("lora_rank", "finetuning_type: lora"),
-        ("--lora-rank", "whole number (≥ 1)"),
+        ("--lora-rank", "whole number or text (≥ 1)"),
         ("lr_scheduler_type", "choices   linear, cosine"),
         ("warmup_ratio", "warmup_ratio is an older name of warmup_steps."),
         ("export_quantization_bit", "known, not built yet: it waits for quantised export."),

@@ -24,6 +24,7 @@ SETS: list[tuple[str, RowKind, int]] = [
     ("orders_test", "supervised", 100),
     ("identity", "supervised", 67),
     ("preference", "preference", 160),
+    ("feedback", "feedback", 160),
     ("plain_text", "text", 80),
 ]
 

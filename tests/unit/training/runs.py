@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, TrainerCallback
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedModel,
+    TrainerCallback,
+)
 
 from tests.unit.training.batches import make_store
 from tunesmith.config.sections.model import ModelSection
@@ -22,7 +28,7 @@ from tunesmith.models.aids import TrainingAids
 from tunesmith.models.attention.forest import FOREST
 from tunesmith.models.tuners.base import Tuner
 from tunesmith.models.tuners.full import FullParams, FullTuner
-from tunesmith.objectives.base import objectives
+from tunesmith.objectives.base import Head, objectives
 from tunesmith.training.arguments import build_arguments
 from tunesmith.training.callbacks.flow import RunClock, WeightGuard
 from tunesmith.training.callbacks.tuner_steps import TunerSteps
@@ -35,7 +41,9 @@ from tunesmith.training.trainer import TunesmithTrainer
 LENGTHS = (12, 7, 20, 9, 15, 6, 11, 18, 8, 10, 14, 5, 16, 13, 9, 7, 12, 19, 6, 10, 11, 8, 17, 9)
 
 
-def tiny_model(*, seed: int = 0, vocabulary: int = 100, attention_dropout: float = 0.0) -> PreTrainedModel:
+def tiny_model(
+    *, seed: int = 0, vocabulary: int = 100, attention_dropout: float = 0.0, head: Head = "language"
+) -> PreTrainedModel:
     """Make a two-layer Llama with random weights."""
     config = LlamaConfig(
         vocab_size=vocabulary,
@@ -48,9 +56,11 @@ def tiny_model(*, seed: int = 0, vocabulary: int = 100, attention_dropout: float
         attention_dropout=attention_dropout,
         tie_word_embeddings=True,
     )
+    config.num_labels = 1  # of rewards
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        kind: type[PreTrainedModel] = LlamaForCausalLM if head == "language" else LlamaForSequenceClassification
+        model = kind(config)
     model.set_attn_implementation(FOREST)
     return model
 
