@@ -84,6 +84,8 @@ def test_an_unknown_method_is_refused_with_the_nearest_name(folder: Path) -> Non
     ],
 )
 def test_what_does_not_run_is_refused_with_the_reason(keys: dict[str, Any], said: str, folder: Path) -> None:
+    if "finetuning_type" in keys:
+        pytest.importorskip("bitsandbytes")
     code, text = refused(folder, **keys)
     assert code in ("model.quantization_not_trainable", "model.quantization_unsupported") and said in text
 

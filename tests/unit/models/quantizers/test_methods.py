@@ -160,6 +160,8 @@ def test_weights_and_bytes_are_counted_as_they_are(load: Load) -> None:
 
 
 def test_a_biased_model_keeps_its_biases(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("torchao")
     tiny_model("llama_biased").save_pretrained(tmp_path)
     for way in ("nf4", "torchao8"):
         model = load_model(tmp_path, dtype=torch.float32, device=torch.device("cpu"), quantization=WAYS[way])
@@ -169,6 +171,7 @@ def test_a_biased_model_keeps_its_biases(tmp_path: Path) -> None:
 
 def test_layers_of_another_kind_come_back_as_they_were(tmp_path: Path) -> None:
     """GPT-2's weights lie the other way round; bitsandbytes turns them, a merged model must turn them back."""
+    pytest.importorskip("bitsandbytes")
     sizes: dict[str, Any] = {"n_embd": 32, "n_head": 4, "n_layer": 2, "vocab_size": VOCABULARY}
     tiny_model("gpt2", attention="sdpa", **sizes).save_pretrained(tmp_path)
     cpu = torch.device("cpu")
