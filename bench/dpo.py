@@ -19,7 +19,6 @@ import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from cells import RESULTS, Cell, run_cells
@@ -28,10 +27,8 @@ from training.machine import describe_machine
 from training.rows import write_pairs
 from training.settings import DPO_SETTINGS, Setting, order_of, split_system
 from training.summary import Run, runs_by_setting, summarise_setting, table
+from training.words import bench_parser, places_of
 
-from tunesmith.models.embedded import embedded_folder
-
-HERE = Path(__file__).parent
 CUTOFF = 512
 PASSES = 3
 
@@ -51,35 +48,14 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--environments", type=Path, default=HERE / "environments")
-    parser.add_argument("--work", type=Path, default=HERE / "environments" / "work")
-    names = [setting.name for setting in DPO_SETTINGS]
-    parser.add_argument("--settings", nargs="+", default=names, choices=names)
-    parser.add_argument("--systems", nargs="+", help="only these, by name with variant, e.g. trl-no_checkpointing")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget_minutes", type=float, default=120)
-    parser.add_argument("--summary_only", action="store_true")
-    trials = parser.add_argument_group("for trials of the bench itself")
-    trials.add_argument("--name", default="dpo", help="folder and file of the results")
-    trials.add_argument("--model", type=Path, help="a model folder in place of smollm2-135m")
-    trials.add_argument("--eager", action="store_true", help="compile nothing")
-    trials.add_argument("--keep_threading", action="store_true", help="pass OMP_… on; by default they are dropped")
+    parser = bench_parser(__doc__, "dpo", [setting.name for setting in DPO_SETTINGS])
+    parser.set_defaults(steps=20, warmup=2, budget_minutes=120)
     return parser
 
 
 def _cells(chosen: argparse.Namespace) -> list[Cell]:
     """Put the systems of each setting in turn, round by round."""
-    places = Places(
-        environments=chosen.environments.absolute(),
-        work=chosen.work.absolute(),
-        model=chosen.model or embedded_folder("smollm2-135m"),
-        keeps_threading=chosen.keep_threading,
-        compiles=not chosen.eager,
-    )
+    places = places_of(chosen)
     cells = []
     for setting in (setting for setting in DPO_SETTINGS if setting.name in chosen.settings):
         systems = [system for system in setting.systems if not chosen.systems or system in chosen.systems]

@@ -29,8 +29,7 @@ from training.order import Order
 from training.rows import write_sft_rows
 from training.settings import SETTINGS, Setting, order_of, split_system
 from training.summary import summarise, table
-
-from tunesmith.models.embedded import embedded_folder
+from training.words import bench_parser, places_of
 
 HERE = Path(__file__).parent
 
@@ -48,37 +47,15 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--environments", type=Path, default=HERE / "environments")
-    parser.add_argument("--work", type=Path, default=HERE / "environments" / "work")
-    names = [setting.name for setting in SETTINGS]
-    extra = ["ceiling", "losses_bf16", "losses_fp32", "profile"]
-    parser.add_argument("--settings", nargs="+", default=[*names, *extra], choices=[*names, *extra])
-    parser.add_argument("--systems", nargs="+", help="only these, by name with variant, e.g. trl-no_checkpointing")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--warmup", type=int, default=3)
+    names = [*(setting.name for setting in SETTINGS), "ceiling", "losses_bf16", "losses_fp32", "profile"]
+    parser = bench_parser(__doc__, "train", names)
     parser.add_argument("--loss_steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget_minutes", type=float, default=60)
-    parser.add_argument("--summary_only", action="store_true")
-    trials = parser.add_argument_group("for trials of the bench itself")
-    trials.add_argument("--name", default="train", help="folder and file of the results")
-    trials.add_argument("--model", type=Path, help="a model folder in place of smollm2-135m")
-    trials.add_argument("--eager", action="store_true", help="compile nothing")
-    trials.add_argument("--keep_threading", action="store_true", help="pass OMP_… on; by default they are dropped")
     return parser
 
 
 def _cells(chosen: argparse.Namespace) -> list[Cell]:
     """Put the systems of each setting in turn, round by round; then the cells of ours alone."""
-    places = Places(
-        environments=chosen.environments.absolute(),
-        work=chosen.work.absolute(),
-        model=chosen.model or embedded_folder("smollm2-135m"),
-        keeps_threading=chosen.keep_threading,
-        compiles=not chosen.eager,
-    )
+    places = places_of(chosen)
     cells = []
     for setting in SETTINGS:
         systems = [system for system in setting.systems if _takes_part(system, setting, chosen, places)]

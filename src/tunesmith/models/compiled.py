@@ -27,9 +27,9 @@ from tunesmith.models.cache import user_cache
 from tunesmith.models.scores import hidden_states
 from tunesmith.models.tuners.base import trained_parameters
 
-# Work of a run in floating-point operations (on CPUs for each thread) from which compiling pays: it takes a minute and
-# saves about an eighth of the time, so the run must last ten minutes at the rates that were measured.
-_WORTH = {"cpu": 5.0e13, "cuda": 5.0e16}
+# Work of a run in floating-point operations (on CPUs for each thread) from which compiling pays. Measured on a CPU
+# without AMX: it takes 10 to 25 s and saves 3 to 6 %, so this is about twice the break-even. For GPUs it is a guess.
+_WORTH = {"cpu": 1.0e14, "cuda": 5.0e16}
 # Largest relative difference of the last hidden states and of gradients that the rounding of one layer explains; over
 # layers it grows as the root of their number (bfloat16: 0.9e-2 at 2, 2.6e-2 at 4, 8e-2 at 30). A wrong sum gives 1.
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
