@@ -28,7 +28,7 @@ from tunesmith.models.scores import hidden_states
 from tunesmith.models.tuners.base import trained_parameters
 
 # Work of a run in floating-point operations (on CPUs for each thread) from which compiling pays. Measured on a CPU
-# without AMX: it takes 10 to 25 s and saves 3 to 6 %, so this is about twice the break-even. For GPUs it is a guess.
+# without AMX: it takes 10 to 25 s and saves 2.5 to 6 %, so this is about twice the break-even. For GPUs it is a guess.
 _WORTH = {"cpu": 1.0e14, "cuda": 5.0e16}
 # Largest relative difference of the last hidden states and of gradients that the rounding of one layer explains; over
 # layers it grows as the root of their number (bfloat16: 0.9e-2 at 2, 2.6e-2 at 4, 8e-2 at 30). A wrong sum gives 1.
