@@ -28,6 +28,19 @@ def _one_start(flat: Flat) -> Finding | None:
     return _conflict(f"pissa_init and init_lora_weights: {start} are two starts of one adapter.", "Keep one of them.")
 
 
+@_rule("init_lora_weights")
+def _start_that_works(flat: Flat) -> Finding | None:
+    if flat["init_lora_weights"] != "loftq":
+        return None
+    return Finding(
+        code="tuner.start_unsupported",
+        message="init_lora_weights: loftq was tried with PEFT's LoftQ: it quantises on CUDA only (a CPU ends with "
+        "'Torch not compiled with CUDA enabled'), and it replaces the base weights by its own rounding of them, which "
+        "is not that of quantization_bit, so that the adapter fits no base model that others have.",
+        remedy="Write quantization_bit: 4 without it; pissa, eva, lora_ga and corda also begin on 4-bit weights.",
+    )
+
+
 @_rule("use_llama_pro", "finetuning_type")
 def _llama_pro_freezes(flat: Flat) -> Finding | None:
     if not flat["use_llama_pro"] or flat["finetuning_type"] == "freeze":
@@ -42,10 +55,10 @@ def _llama_pro_freezes(flat: Flat) -> Finding | None:
 @_rule("use_dora", "pissa_init", "init_lora_weights")
 def _dora_has_no_start(flat: Flat) -> Finding | None:
     start = "pissa" if flat["pissa_init"] else flat["init_lora_weights"]
-    if not flat["use_dora"] or start not in ("pissa", "olora"):
+    if not flat["use_dora"] or start not in ("pissa", "olora", "lora_ga", "corda"):
         return None
     return _conflict(
-        f"use_dora rescales each adapter by itself, so the start that {start} takes from the weights does not cancel.",
+        f"use_dora rescales each adapter by itself, so what {start} adds at the start does not cancel.",
         "Keep one of them.",
     )
 

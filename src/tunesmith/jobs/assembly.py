@@ -29,7 +29,9 @@ from tunesmith.data.store import TokenRows
 from tunesmith.data.trivial_rules import OPENING_WINS, OpeningRule
 from tunesmith.jobs.base_model import load_base
 from tunesmith.jobs.fingerprints import reference_hashes
+from tunesmith.jobs.learned_start import learn_start
 from tunesmith.jobs.reference import SCORED_ONCE, PolicyAtStart, RunReference
+from tunesmith.models.adapter_files import CONFIG_FILE
 from tunesmith.models.aids import TrainingAids, attach_aids
 from tunesmith.models.anatomy import base_model
 from tunesmith.models.attention.packing import can_pack
@@ -37,10 +39,12 @@ from tunesmith.models.attention.verdicts import trusted_self_test
 from tunesmith.models.coverage import coverage
 from tunesmith.models.float8 import refuse_float8
 from tunesmith.models.lora_fast import use_fast_lora
+from tunesmith.models.new_rows_tuner import with_new_rows
 from tunesmith.models.qat import prepare_qat, quantization_of
 from tunesmith.models.quantized_loading import write_base_record
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.tuners.base import Tuner, tuners
+from tunesmith.models.variants import copy_manifest
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
@@ -98,11 +102,15 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
     base = load_base(config, parts, dtype=dtype, device=device)
     kind = tuners.get(config.run.finetuning_type)
     tuner = kind(config.part(kind.Params), seed=config.run.seed, pure_bf16=config.training.pure_bf16)
+    if parts.folder is not None:
+        tuner = with_new_rows(tuner, parts.folder)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     model = tuner.prepare(base.model, adapters, is_trainable=trains)
     quantization = shape_for_training(config, model) or base.quantization if trains else base.quantization
     with mixed_precision(config.training, device):
         layout = choose_layout(model, saved_choices)
+    policy = PolicyAtStart(model=model, tuner=tuner, layout=layout)
+    begun = learn_start(config, parts, policy, saved_choices=saved_choices) if trains else {}
     report = coverage(model)
     if trains:
         say(report.table())
@@ -115,6 +123,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "wait_policy": wait_policy(),
         **({"quantization": quantization.words()} if quantization is not None else {}),
         **reference_choices(config, parts, tuner, saved_choices),
+        **begun,
     }
     return BuiltModel(
         model=model,
@@ -334,6 +343,8 @@ def write_side_files(parts: Parts, folder: Path, *, quantization: Quantization |
         write_base_record(quantization, folder)
     for path in tokenizer_files(parts):
         shutil.copyfile(path, folder / path.name)
+    if parts.folder is not None and (folder / CONFIG_FILE).is_file():  # a whole model holds its changes itself
+        copy_manifest(parts.folder, folder)
     if parts.template is not None:
         parts.template.save(folder)
 

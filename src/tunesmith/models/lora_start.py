@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """LoRA starts taken from the base weights: PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775).
 
-Both train from factors of the weight instead of from zero, W + s·(B·A - B0·A0), where B0·A0 is the start. The papers
-subtract it from the base weight; here a second, frozen adapter does, so that the base model stays as it is, nothing is
-rounded into it, and the saved adapter (both in one, of twice the rank) loads on the original base model everywhere.
+They train from factors of the weight instead of from zero, W + s·(B·A - B0·A0), where B0·A0 is the start, and so do
+those of `learned_start`. The papers subtract it from the base weight; here a second, frozen adapter does, so that the
+base model stays as it is, nothing is rounded into it, and the saved adapter (both in one, of twice the rank) loads on
+the original base model everywhere.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,12 +34,28 @@ class StartRule:
     iterations: int
 
 
-def add_start(model: PeftModel, config: LoraConfig, rule: StartRule) -> None:
-    """Give a fresh adapter its start, and add the frozen one that cancels it."""
+def add_start(model: PeftModel, config: LoraConfig, rule: StartRule | None) -> None:
+    """Give a fresh adapter its start, and add the frozen one that cancels it; without a rule both add nothing yet."""
     model.add_adapter(START, replace(config, lora_dropout=0.0, modules_to_save=None, inference_mode=True))
-    for name, layer in _layers(model):
-        _start_layer(name, layer, rule)
+    for name, layer in lora_layers(model):
+        if rule is not None:
+            _start_layer(name, layer, rule)
     activate_start(model)
+
+
+@torch.no_grad()
+def set_start(layer: Any, *, right_RI: Tensor, left_OR: Tensor | None) -> None:
+    """Set a layer's first factors, and the frozen ones that cancel them; without `left_OR` B stays zero."""
+    _copy(layer.lora_A[ADAPTER].weight, right_RI)
+    if left_OR is None:
+        return
+    _copy(layer.lora_B[ADAPTER].weight, left_OR)
+    _copy(layer.lora_A[START].weight, layer.lora_A[ADAPTER].weight)
+    _copy(layer.lora_B[START].weight, -layer.lora_B[ADAPTER].weight)
+
+
+def _copy(weight: Tensor, value: Tensor) -> None:
+    weight.copy_(value.to(weight.dtype))
 
 
 def has_start(model: nn.Module) -> bool:
@@ -49,7 +66,7 @@ def has_start(model: nn.Module) -> bool:
 def activate_start(model: nn.Module) -> None:
     """Let both adapters work and only the trained one train; PEFT forgets it whenever adapters are switched."""
     assert isinstance(model, PeftModel)
-    for _, layer in _layers(model):
+    for _, layer in lora_layers(model):
         layer.set_adapter([ADAPTER, START])
         for weight in (layer.lora_A[START].weight, layer.lora_B[START].weight):
             weight.requires_grad_(False)
@@ -110,7 +127,8 @@ def joined_config(config: Any) -> Any:
     )
 
 
-def _layers(model: PeftModel) -> Iterator[tuple[str, Any]]:
+def lora_layers(model: PeftModel) -> Iterator[tuple[str, Any]]:
+    """List the layers that have LoRA's matrices, in the model's order."""
     return ((name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer))
 
 
@@ -118,17 +136,15 @@ def _layers(model: PeftModel) -> Iterator[tuple[str, Any]]:
 def _start_layer(name: str, layer: Any, rule: StartRule) -> None:
     base = layer.get_base_layer()
     if isinstance(base, nn.Embedding):
-        raise _refused(name, "it is an embedding, and the start is taken from linear layers")
+        raise start_refused(name, "it is an embedding, and the start is taken from linear layers")
     weight_OI = base.weight.T if layer.fan_in_fan_out else full_weight_OI(base)
     rank = layer.r[ADAPTER]
     if rank > min(weight_OI.shape):
-        raise _refused(name, f"its shape {tuple(weight_OI.shape)} has no {rank} directions")
+        raise start_refused(name, f"its shape {tuple(weight_OI.shape)} has no {rank} directions")
     if weight_OI.device.type == "meta":
         return
     left_OR, right_RI = starting_factors(weight_OI.float(), rank, rule, scale=layer.scaling[ADAPTER])
-    for adapter, sign in ((ADAPTER, 1.0), (START, -1.0)):
-        layer.lora_A[adapter].weight.copy_(right_RI.to(layer.lora_A[ADAPTER].weight.dtype))
-        layer.lora_B[adapter].weight.copy_(sign * left_OR.to(layer.lora_B[ADAPTER].weight.dtype))
+    set_start(layer, right_RI=right_RI, left_OR=left_OR)
 
 
 def starting_factors(weight_OI: Tensor, rank: int, rule: StartRule, *, scale: float) -> tuple[Tensor, Tensor]:
@@ -145,10 +161,11 @@ def starting_factors(weight_OI: Tensor, rank: int, rule: StartRule, *, scale: fl
     return left[:, :rank] * root, root[:, None] * right[:rank]
 
 
-def _refused(name: str, reason: str) -> Exception:
+def start_refused(name: str, reason: str) -> Exception:
+    """Say why a layer cannot begin as asked."""
     return refusal(
         "tuner.start_impossible",
-        f"The adapter of {name.removeprefix('base_model.model.')} cannot start from its weight: {reason}.",
+        f"The adapter of {name.removeprefix('base_model.model.')} cannot begin as asked: {reason}.",
         "Leave it out of lora_target, lower lora_rank, or leave out pissa_init and init_lora_weights.",
         key="lora_target",
     )

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a tuner: which weights of a model are trained, how they are saved, loaded, merged and hidden.
 
-PEFT does the work underneath where it has the method. A tuner never sees data, losses or the trainer.
+PEFT does the work underneath where it has the method. A tuner never sees losses or the trainer, and of the data only
+the batches that a start asks for.
 """
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,8 @@ from transformers import PreTrainedModel
 from tunesmith.config.section import Section
 from tunesmith.core.errors import refusal
 from tunesmith.core.registry import Registry
+from tunesmith.core.types import Batch
+from tunesmith.models.layer_statistics import Loss
 
 
 class Tuner(ABC):
@@ -64,6 +67,25 @@ class Tuner(ABC):
         """Build the model of a run from `adapter_name_or_path`: none here, tuners with adapters override this."""
         assert not adapters, "configuration rules refuse adapters for this tuner"
         return self.attach(model) if is_trainable else model
+
+    @property
+    def start_rows(self) -> int:
+        """Say from how many training rows `learn_start` makes the first values; 0 where it is not to be called."""
+        return 0
+
+    def learn_start(self, model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Mapping[str, Any]:
+        """Choose the first values of the trained weights by rows of the run; called once, before any optimizer.
+
+        Gives what a resumed run must know, in JSON, before it takes back the values of a checkpoint.
+        """
+        raise AssertionError("called where start_rows is not 0")
+
+    def repeat_start(self, model: nn.Module, choices: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give the trained weights the shapes that `learn_start` chose, and name them again.
+
+        A checkpoint brings the values. `choices` are all that it holds.
+        """
+        return {}
 
     def saved_keys(self, folder: Path) -> Mapping[str, Any]:
         """Give the values of our keys that a saved adapter holds, or refuse one that cannot be used."""

@@ -7,11 +7,12 @@ The keys mean what they mean in LLaMA-Factory; a target that matches nothing is 
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from peft import LoraConfig, PeftConfig, PeftModel, TaskType
 from peft.tuners.lora import LoraLayer
 from pydantic import Field
@@ -22,8 +23,11 @@ from tunesmith.config.section import Section
 from tunesmith.core.errors import Problem, refusal, warning
 from tunesmith.core.names import nearest
 from tunesmith.core.report import emit_warning
+from tunesmith.core.types import Batch
 from tunesmith.models.adapter_files import read_adapter_config
 from tunesmith.models.adapter_tuner import AdapterTuner
+from tunesmith.models.layer_statistics import Loss
+from tunesmith.models.learned_start import RANKS, Corda, Direction, Eva, LearnedStart, LoraGa, Scale, set_ranks
 from tunesmith.models.lora_start import (
     StartRule,
     activate_start,
@@ -33,9 +37,10 @@ from tunesmith.models.lora_start import (
     save_with_start,
 )
 from tunesmith.models.targets import resolve_targets
-from tunesmith.models.tuners.base import tuners
+from tunesmith.models.tuners.base import set_trained_dtype, tuners
 
 _PEFT_STARTS: dict[str, Any] = {"gaussian": "gaussian", "orthogonal": "orthogonal"}
+_PLAIN_STARTS = ("default", *_PEFT_STARTS)
 
 
 class LoraParams(Section):
@@ -67,13 +72,33 @@ class LoraParams(Section):
     alpha_pattern: dict[str, int] | None = Field(
         None, description="Scales of some modules by name or expression; others follow lora_alpha."
     )
-    init_lora_weights: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = Field(
-        "default", description="Start of the added matrices; pissa and olora take it from the base weights."
+    init_lora_weights: Literal[
+        "default", "gaussian", "orthogonal", "pissa", "olora", "eva", "lora_ga", "corda", "loftq"
+    ] = Field(
+        "default",
+        description="Start of the added matrices: of pissa, olora from the weights, of eva, lora_ga, corda also rows.",
+    )
+    start_rows: int = Field(
+        128, ge=1, description="Training rows, evenly spread, that eva, lora_ga and corda read before the first step."
+    )
+    eva_rho: float = Field(
+        2.0, ge=1.0, description="Most rank that eva gives a layer, in multiples of lora_rank; 1: all alike."
+    )
+    lora_ga_direction: Direction = Field(
+        "ArB2r", description="Which singular directions of the gradient lora_ga gives to A and to B."
+    )
+    lora_ga_scale: Scale = Field(
+        "stable", description="Size of lora_ga's factors: stable (by the paper), gd, unit or weightS (as the weight)."
+    )
+    lora_ga_stable_gamma: float = Field(
+        16.0, gt=0.0, description="Divides lora_ga's factors by its root: smaller is larger."
     )
     pissa_init: bool = Field(
         False, description="Start from the largest singular directions of the weights (PiSSA, arXiv 2404.02948)."
     )
-    pissa_iter: int = Field(16, ge=-1, description="Iterations of PiSSA's decomposition; -1: an exact one.")
+    pissa_iter: int = Field(
+        16, ge=-1, description="Iterations of the decomposition of pissa and corda; -1: an exact one."
+    )
     use_rslora: bool = Field(False, description="Scale by the square root of the rank (rsLoRA, arXiv 2312.03732).")
     use_dora: bool = Field(False, description="Train magnitude and direction apart (DoRA, arXiv 2402.09353).")
     create_new_adapter: bool = Field(
@@ -113,10 +138,41 @@ class LoraTuner(AdapterTuner):
             use_rslora=params.use_rslora,
             use_dora=params.use_dora,
         )
-        rule = _start_rule(params)
-        wrapped = self.wrap_fresh(model, config, finish=partial(add_start, config=config, rule=rule) if rule else None)
+        rule, learned = _start_rule(params), _learned_start(params)
+        has_base = rule is not None or (learned is not None and learned.subtracts)
+        wrapped = self.wrap_fresh(
+            model, config, finish=partial(add_start, config=config, rule=rule) if has_base else None
+        )
         _refuse_idle_patterns(wrapped, params)
+        if learned is not None:
+            learned.check(wrapped)
         return wrapped
+
+    @property
+    def start_rows(self) -> int:
+        """Say how many training rows the start is made from; 0 for one that reads none, or that was loaded."""
+        assert isinstance(self.params, LoraParams)
+        return 0 if self._is_continued or _learned_start(self.params) is None else self.params.start_rows
+
+    def learn_start(self, model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Mapping[str, Any]:
+        """Choose the first values by rows of the run."""
+        assert isinstance(self.params, LoraParams) and isinstance(model, PeftModel)
+        start = _learned_start(self.params)
+        assert start is not None, "called where start_rows is not 0"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            choices = start.learn(model, batches, loss)
+        set_trained_dtype(model, pure_bf16=self.pure_bf16)
+        return choices
+
+    def repeat_start(self, model: nn.Module, choices: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give the layers the ranks that the first start chose; their values come from the checkpoint."""
+        if RANKS not in choices:
+            return {}
+        assert isinstance(model, PeftModel)
+        set_ranks(model, choices[RANKS])
+        set_trained_dtype(model, pure_bf16=self.pure_bf16)
+        return {RANKS: choices[RANKS]}
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Copy a saved adapter's values into the attached one, and into its start where it has one."""
@@ -168,6 +224,15 @@ def _start_rule(params: LoraParams) -> StartRule | None:
     if kind != "pissa" and kind != "olora":
         return None
     return StartRule(kind=kind, iterations=params.pissa_iter)
+
+
+def _learned_start(params: LoraParams) -> LearnedStart | None:
+    if params.init_lora_weights == "eva":
+        return Eva(rho=params.eva_rho)
+    if params.init_lora_weights == "lora_ga":
+        direction, scale = params.lora_ga_direction, params.lora_ga_scale
+        return LoraGa(direction=direction, scale=scale, gamma=params.lora_ga_stable_gamma)
+    return Corda(iterations=params.pissa_iter) if params.init_lora_weights == "corda" else None
 
 
 def _alphas(params: LoraParams) -> dict[str, int]:
@@ -225,7 +290,7 @@ def _refuse_unfit(params: LoraParams) -> None:
     unfit = {
         "lora_dropout": params.lora_dropout > 0,
         "use_dora": params.use_dora,
-        "pissa_init or init_lora_weights": params.pissa_init or params.init_lora_weights in ("pissa", "olora"),
+        "pissa_init or init_lora_weights": params.pissa_init or params.init_lora_weights not in _PLAIN_STARTS,
     }
     for key, is_set in unfit.items():
         if is_set:

@@ -116,8 +116,11 @@ def test_starts_that_cannot_be_taken_are_refused() -> None:
     [
         ({"pissa_init": True, "init_lora_weights": "olora"}, "config.keys_conflict"),
         ({"pissa_init": True, "use_dora": True}, "config.keys_conflict"),
-        ({"init_lora_weights": "loftq"}, "config.key_pending"),
-        ({"init_lora_weights": "eva"}, "config.key_pending"),
+        ({"init_lora_weights": "corda", "use_dora": True}, "config.keys_conflict"),
+        ({"init_lora_weights": "loftq"}, "tuner.start_unsupported"),
+        ({"init_weights": "loftq"}, "tuner.start_unsupported"),
+        ({"loftq_init": True}, "config.key_gone"),
+        ({"layer_replication": [[0, 2], [1, 3]]}, "config.key_foreign"),
     ],
 )
 def test_keys_that_exclude_each_other(keys: dict[str, Any], code: str) -> None:
@@ -125,6 +128,21 @@ def test_keys_that_exclude_each_other(keys: dict[str, Any], code: str) -> None:
     with pytest.raises(TunesmithError) as caught:
         load_config(run, command="train")
     assert code_of(caught) == code
+
+
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [
+        ("lora-ga", {"init_lora_weights": "lora_ga"}),
+        ("eva", {"init_lora_weights": "eva"}),
+        ("pissa_niter_4", {"init_lora_weights": "pissa", "pissa_iter": 4}),
+        ("true", {"init_lora_weights": "default"}),
+    ],
+)
+def test_words_of_ms_swift(word: str, keys: dict[str, Any]) -> None:
+    run = {"model_name_or_path": "smollm2-135m", "dataset": "rows.jsonl", "output_dir": "out", "init_weights": word}
+    flat = load_config(run, command="train").flat
+    assert {key: flat[key] for key in keys} == keys
 
 
 def test_pissa_convert_is_taken_as_said() -> None:
