@@ -29,6 +29,7 @@ from tunesmith.data.store import TokenRows
 from tunesmith.models.folder import check_folder
 from tunesmith.models.load import default_device, load_model_config, resolve_model
 from tunesmith.models.quantized_loading import look_at_quantization
+from tunesmith.models.variants import with_changes
 from tunesmith.objectives.base import objectives
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.run_template import load_run_template, load_served_template
@@ -242,7 +243,8 @@ class CheckContext:
         if model.model_name_or_path is None:
             raise _Unavailable
         cache = Path(model.cache_dir) if model.cache_dir is not None else None
-        return resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+        folder = resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+        return with_changes(self.config, folder)
 
     def _read_model(self) -> PreTrainedConfig:
         folder = self._folder.needed()

@@ -3,7 +3,6 @@
 """Rules about lengths: rows, the limit, the model's positions, and the number of rows that a step needs."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from tunesmith.checks.rule import Finding, rule
 from tunesmith.checks.split_rules import is_split_too_large
 from tunesmith.checks.thresholds import thresholds
 from tunesmith.config.sections.data import DataSection
+from tunesmith.models.rope import readable_positions
 
 
 @rule("check.length_beyond_positions", "refuse", needs=("training", "model"))
@@ -108,14 +108,7 @@ def _is_chosen_beyond(context: CheckContext) -> bool:
 
 def num_positions(context: CheckContext) -> int | None:
     """Count the positions that the model can read, its rope scaling included; None where it has no limit."""
-    config: Any = context.model_config.get_text_config()
-    positions = getattr(config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
-        return None
-    scaling = getattr(config, "rope_parameters", None) or {}
-    factor = scaling.get("factor") if isinstance(scaling, dict) else None
-    original = scaling.get("original_max_position_embeddings") or positions if isinstance(scaling, dict) else positions
-    return max(positions, int(original * factor)) if isinstance(factor, (int, float)) else positions
+    return readable_positions(context.model_config)
 
 
 def _round_up(length: int) -> int:

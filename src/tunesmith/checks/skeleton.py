@@ -11,6 +11,7 @@ from torch import nn
 
 from tunesmith.config.run import RunConfig
 from tunesmith.models.load import load_skeleton
+from tunesmith.models.new_rows_tuner import with_new_rows
 from tunesmith.models.reward_head import load_reward_skeleton
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import objectives
@@ -18,7 +19,7 @@ from tunesmith.objectives.base import objectives
 
 def build_skeleton(config: RunConfig, folder: Path) -> nn.Module:
     """Attach the tuner, or put each adapter on a model of its own, and give the model that would be trained or used."""
-    tuner = _build_tuner(config)
+    tuner = with_new_rows(_build_tuner(config), folder)
     build = load_reward_skeleton if trains_reward_model(config) else load_skeleton
     adapters = [Path(name) for name in config.model.adapter_name_or_path]
     loaded: list[nn.Module] = [tuner.load(build(folder), adapter, is_trainable=True) for adapter in adapters]

@@ -25,6 +25,7 @@ from tunesmith.config.sections.quantization import QuantizationDetails, Quantiza
 from tunesmith.config.sections.run import RunSection
 from tunesmith.config.sections.template import TemplateSection
 from tunesmith.config.sections.training import TrainingSection
+from tunesmith.config.sections.vocabulary import PositionSection, VocabularySection
 from tunesmith.core.errors import Problem, TunesmithError, Where
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -34,6 +35,8 @@ GENERAL_SECTIONS: tuple[type[Section], ...] = (
     ModelSection,
     QuantizationSection,
     QuantizationDetails,
+    VocabularySection,
+    PositionSection,
     TemplateSection,
     DataSection,
     TrainingSection,

@@ -22,6 +22,8 @@ LayoutKind = Literal["packed", "padded"]
 # What a loss may ask of each target beside its log-prob; the fields of `Scores` say what they are.
 Detail = Literal["mean_logp", "top_entropy", "divergence"]
 NO_PARENT = -1
+# Key of tokenizer_config.json: special tokens that a run added, which stay tokens in texts.
+RUN_TOKENS = "tunesmith_new_tokens"
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]

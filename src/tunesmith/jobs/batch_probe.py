@@ -24,6 +24,7 @@ from tunesmith.data.collate import collate
 from tunesmith.jobs.assembly import build_model
 from tunesmith.jobs.batch_search import trial_of
 from tunesmith.models.load import resolve_model
+from tunesmith.models.variants import with_changes
 
 
 def main(words: Sequence[str]) -> int:
@@ -33,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     model = config.model
     assert model.model_name_or_path is not None, "the parent loaded this model"
     cache = Path(model.cache_dir) if model.cache_dir is not None else None
-    folder = resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+    folder = with_changes(config, resolve_model(model.model_name_or_path, cache, revision=model.model_revision))
     torch.manual_seed(config.run.seed)
     built = build_model(config, Parts(folder=folder), saved_choices={"layout": request["layout"]})
     trial = trial_of(config, built)

@@ -27,12 +27,14 @@ from tunesmith.jobs.assembly import write_side_files
 from tunesmith.jobs.base_model import choose_padding
 from tunesmith.models.export_base import ExportBase, ExportSource, load_export_base
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.new_rows_tuner import new_token_probes, with_new_rows
 from tunesmith.models.quantized_loading import stored_method, trained_quantization
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.reward_head import has_head, load_reward_model
 from tunesmith.models.reward_verify import check_saved_rewards, compare_values, probe_values
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
 from tunesmith.models.tuners.base import Tuner, tuners
+from tunesmith.models.variants import with_changes
 from tunesmith.models.verify import (
     check_merge,
     check_saved,
@@ -147,9 +149,10 @@ def _find_sources(config: RunConfig) -> Sources:
     model = config.model
     cache_dir = Path(model.cache_dir) if model.cache_dir else None
     folder = resolve_model(model.model_name_or_path or "", cache_dir, revision=model.model_revision)
+    folder = with_changes(config, folder)
     adapters = tuple(Path(adapter).expanduser() for adapter in model.adapter_name_or_path)
     kind = tuners.get(config.run.finetuning_type)
-    tuner = kind(config.part(kind.Params))
+    tuner = with_new_rows(kind(config.part(kind.Params)), folder)
     for adapter in adapters:
         tuner.saved_keys(adapter)
     tokenizer_folder = _last_with("tokenizer_config.json", folder, adapters)
@@ -180,7 +183,7 @@ def _last_with(name: str, folder: Path, adapters: tuple[Path, ...]) -> Path:
 def _merge(sources: Sources, device: torch.device) -> Merged:
     """Merge the adapters in order, each compared before and after."""
     say(f"Loading {sources.folder} in float32 …")
-    probes = probe_ids(sources.tokenizer)
+    probes = [*probe_ids(sources.tokenizer), *new_token_probes(sources.folder)]
     base = _load_base(sources, device, probes)
     model, difference = base.model, 0.0
     refuse_non_finite(model.state_dict().items())

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tunesmith.checks.context import Parts
 from tunesmith.core.files import sha256_file
+from tunesmith.models.folder import weights_folder
+from tunesmith.models.new_rows_tuner import ROWS_FILE
+from tunesmith.models.variant_file import MANIFEST_FILE
 from tunesmith.templates.tokenizer import tokenizer_fingerprint
 
 # Weight files beyond this size are known by their size and blocks from start to end, not by every byte.
@@ -63,13 +66,14 @@ def folder_fingerprint(folder: Path) -> str:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """List the configuration and weights in a folder."""
-    return sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")])
+    """List the configuration and weights of a model."""
+    return sorted([*folder.glob("*config.json"), *weights_folder(folder).glob("*.safetensors")])
 
 
 def adapter_files(folder: Path) -> list[Path]:
     """List what makes an adapter; a checkpoint's folder holds more."""
-    return sorted([*folder.glob("adapter_config.json"), *folder.glob("adapter_model*"), *folder.glob("value_head*")])
+    patterns = ("adapter_config.json", "adapter_model*", "value_head*", ROWS_FILE, MANIFEST_FILE)
+    return sorted(path for pattern in patterns for path in folder.glob(pattern))
 
 
 def files_fingerprint(paths: Iterable[Path]) -> str:

@@ -13,8 +13,10 @@ from tunesmith.core.types import Sampling
 from tunesmith.engines.torch import TorchEngine
 from tunesmith.models.attention.backends import Surroundings, choose_backend
 from tunesmith.models.load import default_device, inference_dtype, load_model, load_model_config, resolve_model
+from tunesmith.models.new_rows_tuner import with_new_rows
 from tunesmith.models.quantized_loading import chosen_quantization
 from tunesmith.models.tuners.base import tuners
+from tunesmith.models.variants import with_changes
 from tunesmith.templates.base import ChatTemplate, TrainPolicy
 from tunesmith.templates.run_template import load_served_template, serving_policy_of
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
@@ -35,6 +37,7 @@ def load_served(config: RunConfig) -> ServedModel:
     assert config.model.model_name_or_path is not None, "configuration rules ask for a model"
     cache = Path(config.model.cache_dir) if config.model.cache_dir else None
     folder = resolve_model(config.model.model_name_or_path, cache, revision=config.model.model_revision)
+    folder = with_changes(config, folder)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]
     tokenizer = load_tokenizer(folder)
     template = load_served_template(config, tokenizer, [folder, *adapters])
@@ -47,7 +50,7 @@ def load_served(config: RunConfig) -> ServedModel:
     attention = choose_backend(config.model.flash_attn, around).implementation
     base = load_model(folder, dtype=dtype, attention=attention, quantization=quantization)
     kind = tuners.get(config.run.finetuning_type)
-    tuner = kind(config.part(kind.Params), seed=config.run.seed)
+    tuner = with_new_rows(kind(config.part(kind.Params), seed=config.run.seed), folder)
     model = tuner.prepare(base, adapters, is_trainable=False)
     return ServedModel(
         engine=TorchEngine(model, pad_id=padding_id(tokenizer)),

@@ -13,9 +13,11 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.types import Batch
 from tunesmith.models.attention.backends import Surroundings, choose_backend
 from tunesmith.models.load import inference_dtype, load_model_config, resolve_model
+from tunesmith.models.new_rows_tuner import with_new_rows
 from tunesmith.models.quantized_loading import chosen_quantization
 from tunesmith.models.reward_head import load_reward_model, refuse_headless
 from tunesmith.models.tuners.base import tuners
+from tunesmith.models.variants import with_changes
 from tunesmith.templates.base import ChatTemplate
 from tunesmith.templates.run_template import load_served_template
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id
@@ -42,7 +44,7 @@ def load_reward(config: RunConfig) -> RewardModel:
     keys = config.model
     assert keys.model_name_or_path is not None, "configuration rules ask for a model"
     cache = Path(keys.cache_dir) if keys.cache_dir else None
-    folder = resolve_model(keys.model_name_or_path, cache, revision=keys.model_revision)
+    folder = with_changes(config, resolve_model(keys.model_name_or_path, cache, revision=keys.model_revision))
     adapters = [Path(adapter) for adapter in keys.adapter_name_or_path]
     refuse_headless(folder, adapters)
     tokenizer = load_tokenizer(folder)
@@ -58,7 +60,7 @@ def load_reward(config: RunConfig) -> RewardModel:
         folder, dtype=dtype, attention=attention, device=device, seed=config.run.seed, quantization=quantization
     )
     kind = tuners.get(config.run.finetuning_type)
-    tuner = kind(config.part(kind.Params), seed=config.run.seed)
+    tuner = with_new_rows(kind(config.part(kind.Params), seed=config.run.seed), folder)
     model = tuner.prepare(base, adapters, is_trainable=False)
     model.eval()
     return RewardModel(model=model, tokenizer=tokenizer, template=template, pad_id=padding_id(tokenizer))

@@ -14,6 +14,8 @@ from tunesmith.core.errors import refusal
 from tunesmith.models.safetensors_file import read_headers
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+# Beside a configuration and tokenizer that a run changed: says where the weights are.
+VARIANT_FILE = "tunesmith_variant.json"
 _CONFIG_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 
 
@@ -31,13 +33,21 @@ def read_model_config(folder: Path) -> dict[str, Any]:
 def check_folder(folder: Path) -> None:
     """Refuse a folder whose configuration, code or weight files cannot be used."""
     read_model_config(folder)
-    _refuse_remote_code(folder)
+    for place in {folder, weights_folder(folder)}:
+        _refuse_remote_code(place)
     for path in weight_files(folder):
         read_headers(path)
 
 
+def weights_folder(folder: Path) -> Path:
+    """Give the folder that holds a model's weights: of a changed configuration, the one that it was made from."""
+    path = folder / VARIANT_FILE
+    return Path(_read_json(path)["weights"]) if path.is_file() else folder
+
+
 def weight_files(folder: Path) -> tuple[Path, ...]:
     """List the safetensors files of a model in order, or refuse missing shards, pickles and empty folders."""
+    folder = weights_folder(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_read_json(index).get("weight_map", {}).values()))

@@ -22,9 +22,12 @@ from tunesmith.core.report import emit_warning
 from tunesmith.models.attention.families import FOREST_TYPES
 from tunesmith.models.attention.forest import FOREST_NAMES, FOREST_VARLEN
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
-from tunesmith.models.folder import check_folder, read_model_config
+from tunesmith.models.folder import check_folder, read_model_config, weights_folder
+from tunesmith.models.new_rows import as_stored, make_variant
 from tunesmith.models.quantized_loading import LoadingPlan, loading_plan
 from tunesmith.models.quantizers.base import Quantization
+from tunesmith.models.rope import check_rope
+from tunesmith.models.variant_file import read_variant
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
@@ -100,10 +103,13 @@ def load_as(
     plan: LoadingPlan | None,
 ) -> tuple[Any, dict[str, Any]]:
     """Load a model by one of transformers' Auto classes, and give also which tensors were missing or left over."""
+    variant = read_variant(folder)
+    if variant is not None:
+        config = as_stored(config, variant)
     try:
         with quiet_transformers():
             loaded: Any = kind.from_pretrained(
-                folder,
+                weights_folder(folder),
                 config=config,
                 dtype=dtype,
                 attn_implementation=attention_for(config, attention),
@@ -122,6 +128,8 @@ def load_as(
     except ValueError as error:
         raise _config_refused(folder, error) from error
     model, info = loaded
+    if variant is not None:
+        make_variant(model, variant)
     return model, info
 
 
@@ -173,6 +181,9 @@ def skeleton_as(kind: Any, folder: Path, config: PreTrainedConfig) -> PreTrained
     except ValueError as error:
         raise _config_refused(folder, error) from error
     assert isinstance(model, PreTrainedModel)
+    variant = read_variant(folder)
+    if variant is not None and variant.changes.rope is not None:
+        check_rope(model, variant.changes.rope)
     return model
 
 

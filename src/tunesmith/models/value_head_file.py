@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tunesmith.core.errors import refusal, warning
 from tunesmith.core.report import emit_warning
+from tunesmith.models.folder import weights_folder
 from tunesmith.models.safetensors_file import read_headers
 
 FILE = "value_head.safetensors"
@@ -58,5 +59,5 @@ def read_value_head(folder: Path) -> Tensor:
 
 def stored_names(folder: Path) -> set[str]:
     """Give the names of the tensors in a folder's weight files, of a model or an adapter."""
-    files = [*sorted(folder.glob("model*.safetensors")), folder / "adapter_model.safetensors"]
+    files = [*sorted(weights_folder(folder).glob("model*.safetensors")), folder / "adapter_model.safetensors"]
     return {name for path in files if path.is_file() for name in read_headers(path)}

@@ -27,6 +27,7 @@ from tunesmith.templates.reasoning import apply_reasoning
 from tunesmith.templates.samples import Sample, apart, dropped_thoughts, plan_samples, to_conversation
 from tunesmith.templates.sandbox import CompiledTemplate
 from tunesmith.templates.skeleton import FoundTurns, TurnFinder
+from tunesmith.templates.tokenizer import tokens_of_the_run
 from tunesmith.templates.tool_text import write_calls, write_tools
 from tunesmith.templates.tools.base import ToolFormat, WritingFormat, tool_formats, types_of
 from tunesmith.templates.turns import OpenStops, TurnLocator, without_marks
@@ -56,9 +57,10 @@ class JinjaTemplate(ChatTemplate):
         )
         self.habits = Habits(source, self._render_plain, self._locator)
         self.finder = TurnFinder(self._locator)
-        # Tokens that a person's text must not become: those marked special, and those that frame plain turns.
+        # Tokens that a person's text must not become: those marked special, but not by the run, and those of turns.
         frame = set(self._locator.controls.findall(self.sample())) - set(facts.kept_in_answers)
-        protected = [content for _, content, is_special in added if is_special or content in frame]
+        guarded = frame | {content for _, content, is_special in added if is_special} - tokens_of_the_run(tokenizer)
+        protected = [content for _, content, _ in added if content in guarded]
         self._encoder = TextEncoder(tokenizer, protected)
         self._escaper = Escaper(protected, facts.kept_in_answers, facts.special_text)
 

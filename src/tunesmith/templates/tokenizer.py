@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from tunesmith.core.errors import refusal, warning
 from tunesmith.core.report import emit_warning
+from tunesmith.core.types import RUN_TOKENS
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -79,8 +80,14 @@ def _rules(part: Any) -> Any:
     return part
 
 
+def tokens_of_the_run(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+    """List the special tokens that a user's run added: they were added to occur in texts."""
+    return set(tokenizer.init_kwargs.get(RUN_TOKENS, ()))
+
+
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hash what turns text into ids."""
     if tokenizer.is_fast:
-        return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        kept = "".join(sorted(tokens_of_the_run(tokenizer)))
+        return hashlib.sha256((tokenizer.backend_tokenizer.to_str() + kept).encode()).hexdigest()
     return hashlib.sha256(repr(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

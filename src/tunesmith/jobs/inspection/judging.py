@@ -17,6 +17,7 @@ from tunesmith.core.errors import Problem, TunesmithError
 from tunesmith.jobs.inspection.records import readings_of
 from tunesmith.models.folder import check_folder
 from tunesmith.models.load import resolve_model
+from tunesmith.models.variants import with_changes
 from tunesmith.templates.tokenizer import load_tokenizer
 
 # What rules about rows may need: no model, no optimizer steps.
@@ -84,7 +85,7 @@ def _find_folder(config: RunConfig) -> Path:
     model = config.model
     assert model.model_name_or_path is not None, "checked with the configuration"
     cache = Path(model.cache_dir) if model.cache_dir is not None else None
-    return resolve_model(model.model_name_or_path, cache, revision=model.model_revision)
+    return with_changes(config, resolve_model(model.model_name_or_path, cache, revision=model.model_revision))
 
 
 def _is_model(folder: Path) -> bool:
