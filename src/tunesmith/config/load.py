@@ -16,6 +16,7 @@ from tunesmith.config.section import Section
 from tunesmith.config.source import Entry
 from tunesmith.config.words import read_words
 from tunesmith.core.errors import refusal
+from tunesmith.core.folder_code import give_consent
 from tunesmith.core.optional import import_by_name
 
 
@@ -29,7 +30,9 @@ def load_config(
     plugins = named_plugins(source, entries)
     if plugins:
         index = with_sections(index, import_plugins(plugins))
-    return RunConfig.of(resolve(source, index, command=command, overrides=entries))
+    config = RunConfig.of(resolve(source, index, command=command, overrides=entries))
+    give_consent(config.model.trust_remote_code)
+    return config
 
 
 def import_plugins(names: Sequence[str]) -> list[type[Section]]:

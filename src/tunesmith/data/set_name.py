@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tunesmith.core.errors import TunesmithError, refusal
-from tunesmith.data.sources.hub import Hub
+from tunesmith.core.hubs import Hub
 
 _HUB = re.compile(r"(?P<hub>[A-Za-z]+)::(?P<rest>.*)", re.DOTALL)
 _COUNT = re.compile(r"(?P<rest>.*)#(?P<count>[^#/\\]*)", re.DOTALL)

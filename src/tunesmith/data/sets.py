@@ -6,13 +6,13 @@ It finds files (and has those of hubs and clouds fetched) and says how they are 
 dataset_info.json.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import Problem, TunesmithError, Where, refusal
+from tunesmith.core.hubs import default_hub, refuse_other_hubs
 from tunesmith.core.names import nearest
 from tunesmith.data.formats.base import formats
 from tunesmith.data.set_entry import LOCAL_SPLITS, check_entry, entry_source, invalid_entry, read_info, split_parts
@@ -20,7 +20,7 @@ from tunesmith.data.set_files import INFO_NAME, files_of, files_of_subset, is_co
 from tunesmith.data.set_name import SetName, read_set_name
 from tunesmith.data.sources.base import file_type, readers
 from tunesmith.data.sources.cloud import fetch_cloud_file
-from tunesmith.data.sources.hub import Hub, HubSet, fetch_files, fetch_info, split_files
+from tunesmith.data.sources.hub import HubSet, fetch_files, fetch_info, split_files
 
 _REMOTE = "REMOTE:"
 
@@ -62,11 +62,6 @@ def find_sets(
     if problems:
         raise TunesmithError(problems)
     return found
-
-
-def default_hub() -> Hub:
-    """Give the hub of ids without a prefix: ModelScope where USE_MODELSCOPE_HUB is set, as in LLaMA-Factory."""
-    return "ms" if os.environ.get("USE_MODELSCOPE_HUB", "").lower() in ("1", "true", "y") else "hf"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +117,8 @@ class _Info:
         return None
 
     def _on_hub(self, parts: SetName, name: str) -> DataSet:
+        if parts.hub is None:
+            refuse_other_hubs(parts.base)
         hub_set = HubSet(hub=parts.hub or default_hub(), repo=parts.base, subset=parts.subset)
         return DataSet(name=name, files=fetch_files(hub_set), formatting=self.formatting, num_samples=parts.count)
 

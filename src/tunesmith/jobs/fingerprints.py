@@ -66,8 +66,9 @@ def folder_fingerprint(folder: Path) -> str:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """List the configuration and weights of a model."""
-    return sorted([*folder.glob("*config.json"), *weights_folder(folder).glob("*.safetensors")])
+    """List the configuration, weights and code of a model."""
+    held = weights_folder(folder)
+    return sorted([*folder.glob("*config.json"), *held.glob("*.safetensors"), *held.glob("*.py")])
 
 
 def adapter_files(folder: Path) -> list[Path]:

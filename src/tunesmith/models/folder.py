@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.core.errors import refusal
+from tunesmith.core.folder_code import has_consents, read_code
 from tunesmith.models.safetensors_file import read_headers
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -106,37 +107,66 @@ def _no_model(folder: Path) -> Exception:
     )
 
 
+def names_code(folder: Path) -> bool:
+    """Say whether a configuration of the folder names code beside it or elsewhere, there or not."""
+    return any(_references(_read_json(path)) for path in _configurations(folder))
+
+
 def _refuse_remote_code(folder: Path) -> None:
-    for name in _CONFIG_FILES:
-        path = folder / name
-        if not path.is_file():
-            continue
-        code = sorted(set(_code_references(folder, _read_json(path))))
-        if code:
-            raise refusal(
-                "security.remote_code_refused",
-                f"{path} asks to run code that is not part of transformers ({', '.join(code[:3])}); "
-                "trust_remote_code alone is no consent to that code.",
-                "Use a version of the model that transformers supports itself; if this one is, delete the auto_map "
-                "entry and the .py files from a copy of the folder.",
-                key="trust_remote_code",
-                file=str(path),
+    """Refuse a folder that wants to run code, unless the user agreed to exactly its bytes."""
+    for path in _configurations(folder):
+        references = _wanted_code(folder, _read_json(path))
+        elsewhere = [reference for reference in references if "--" in reference]
+        if elsewhere:
+            raise _code_refused(
+                path,
+                f"{path} asks to run code of another repository ({', '.join(elsewhere[:3])}), which no hash of this "
+                "folder covers.",
+                "Use a version of the model that transformers supports itself, or copy that code into the folder and "
+                "name it in auto_map without the repository; it can then be looked at and allowed.",
+            )
+        code = read_code(folder)
+        if references and not code.is_allowed:
+            changed = " The hash that trust_remote_code names is another one." if has_consents() else ""
+            raise _code_refused(
+                path,
+                f"{path} asks to run code that is not part of transformers ({', '.join(references[:3])}); "
+                f"trust_remote_code: true alone is no consent to that code.{changed} The folder's Python files: "
+                f"{code.listing()}. Their hash: {code.digest}",
+                f"Use a version of the model that transformers supports itself; or read these files, and where you "
+                f"trust them write trust_remote_code: {code.digest}",
             )
 
 
-def _code_references(folder: Path, value: object) -> Iterator[str]:
-    """Yield the code an auto_map (at any depth) would run: files beside it, or files of another repository."""
+def _code_refused(path: Path, message: str, remedy: str) -> Exception:
+    return refusal("security.remote_code_refused", message, remedy, key="trust_remote_code", file=str(path))
+
+
+def _configurations(folder: Path) -> list[Path]:
+    return [folder / name for name in _CONFIG_FILES if (folder / name).is_file()]
+
+
+def _wanted_code(folder: Path, content: object) -> list[str]:
+    """List the code that an auto_map (at any depth) would run: files beside it, or files of another repository."""
+    found = set()
+    for reference in _references(content):
+        module = reference.split("--")[-1].rsplit(".", 1)[0]
+        if "--" in reference or (folder / f"{module.replace('.', '/')}.py").is_file():
+            found.add(reference)
+    return sorted(found)
+
+
+def _references(value: object) -> list[str]:
+    """List what the auto_maps in a configuration name, at any depth."""
+    found: list[str] = []
     if isinstance(value, dict):
-        auto_map = value.get("auto_map")
-        for reference in _flatten(auto_map) if auto_map else ():
-            module = reference.split("--")[-1].rsplit(".", 1)[0]
-            if "--" in reference or (folder / f"{module.replace('.', '/')}.py").is_file():
-                yield reference
+        found.extend(_flatten(value.get("auto_map") or ()))
         for inner in value.values():
-            yield from _code_references(folder, inner)
+            found.extend(_references(inner))
     elif isinstance(value, list):
         for inner in value:
-            yield from _code_references(folder, inner)
+            found.extend(_references(inner))
+    return found
 
 
 def _flatten(value: object) -> Iterator[str]:

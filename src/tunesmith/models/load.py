@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, StrictDataclassError
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -23,14 +22,15 @@ from tunesmith.models.attention.families import FOREST_TYPES
 from tunesmith.models.attention.forest import FOREST_NAMES, FOREST_VARLEN
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
 from tunesmith.models.folder import check_folder, read_model_config, weights_folder
+from tunesmith.models.hub import fetch_model
 from tunesmith.models.new_rows import as_stored, make_variant
+from tunesmith.models.own_code import own_config_type
 from tunesmith.models.quantized_loading import LoadingPlan, loading_plan
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.rope import check_rope
 from tunesmith.models.variant_file import read_variant
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # A forest's name → transformers' implementation for types that no forest was tried with.
@@ -52,16 +52,21 @@ def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision:
             key="model_name_or_path",
             file=str(path),
         )
-    if _HUB_ID.fullmatch(name_or_path) is None:
+    fetched = fetch_model(name_or_path, cache_dir, revision) if _HUB_ID.fullmatch(name_or_path) else None
+    if fetched is None:
         raise _path_missing(name_or_path)
-    return _fetch_from_hub(name_or_path, cache_dir, revision)
+    return fetched
 
 
 def load_model_config(folder: Path) -> PreTrainedConfig:
     """Read a model's configuration with transformers' own class for its type."""
     read_model_config(folder)
+    own = own_config_type(weights_folder(folder))
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if own is not None:
+            config = own.from_pretrained(folder, local_files_only=True)
+        else:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
         raise _config_refused(folder, error) from error
     assert isinstance(config, PreTrainedConfig)
@@ -226,28 +231,6 @@ def _path_missing(name: str) -> TunesmithError:
         key="model_name_or_path",
         file=name,
     )
-
-
-def _fetch_from_hub(name: str, cache_dir: Path | None, revision: str | None) -> Path:
-    options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "allow_patterns": list(_HUB_FILES)}
-    try:
-        return Path(huggingface_hub.snapshot_download(name, **options))
-    except HFValidationError as error:
-        raise _path_missing(name) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError) as error:
-        raise refusal(
-            "model.hub_unreachable",
-            f"There is no folder {name!r} here, and as a hub id it is neither in the local cache nor to be had from "
-            f"the hub ({_hub_reason(error)}).",
-            "Check the name and the network, or give the path of a model folder.",
-            key="model_name_or_path",
-        ) from error
-
-
-def _hub_reason(error: Exception) -> str:
-    """Give what went wrong in a few words: the hub's first line ends with the cause behind `Got:`."""
-    first_line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return first_line.rpartition("Got: ")[2].strip().rstrip(".")
 
 
 def _config_refused(folder: Path, error: Exception) -> TunesmithError:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from tunesmith.core.errors import refusal
 from tunesmith.models.folder import weight_files
 from tunesmith.models.load import load_model, quiet_transformers
+from tunesmith.models.own_code import write_own_code
 from tunesmith.models.reward_head import is_reward_model, load_reward_model
 from tunesmith.models.safetensors_file import TensorHeader, read_headers
 
@@ -35,6 +36,7 @@ def save_whole_model(model: PreTrainedModel, folder: Path, *, shard_gigabytes: i
     refuse_non_finite(held.items())
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size=f"{shard_gigabytes}GB")
+    write_own_code(model, folder)
     written = {name: header for path in weight_files(folder) for name, header in read_headers(path).items()}
     refuse_damaged(
         written, {name: header_of(held[name]) if name in held else written[name] for name in written}, folder

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tunesmith.core.errors import refusal, warning
+from tunesmith.core.folder_code import allowed_class
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import RUN_TOKENS
 
@@ -42,7 +43,11 @@ def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _load(kind: Any, folder: Path) -> PreTrainedTokenizerBase:
+    own = allowed_class(folder, "AutoTokenizer", file="tokenizer_config.json") if kind is AutoTokenizer else None
     try:
+        if own is not None:
+            own_tokenizer: PreTrainedTokenizerBase = own.from_pretrained(folder, local_files_only=True)
+            return own_tokenizer
         tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )

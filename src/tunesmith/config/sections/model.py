@@ -24,9 +24,8 @@ class ModelSection(Section):
         None, description="Folder for models that are converted or fetched; unset: the user's cache."
     )
     model_revision: str = Field("main", description="Branch, tag or commit of a model from a hub.")
-    trust_remote_code: bool = Field(
-        False,
-        description="Accepted for compatibility: silent where the model folder has no code, no consent by itself.",
+    trust_remote_code: bool | str = Field(
+        False, description="sha256:… allows a folder's code of that hash; true is no consent, and silent without code."
     )
     infer_dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
         "auto",

@@ -13,18 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tunesmith.core.errors import TunesmithError, refusal
+from tunesmith.core.hubs import HUB_NAMES, Hub
 from tunesmith.core.names import nearest
 from tunesmith.core.optional import import_by_name, import_optional
 from tunesmith.core.progress import say
 from tunesmith.data.sources.base import file_type, readers
 
-Hub = Literal["hf", "ms"]
-
 ALL_SUBSETS = "all"
-HUB_NAMES = {"hf": "Hugging Face", "ms": "ModelScope"}
 _SIGN_WAITS_SECONDS = (0.0, 1.0)
 _SIGN_TIMEOUT_SECONDS = 3.0
 _SIGN_LASTS_SECONDS = 60.0
