@@ -21,6 +21,7 @@ VERBS = {
     "verify": "`verify template`: compare what training, serving and transformers make of conversations",
     "inspect": "show rows as the model will see them, counted and judged",
     "prepare": "tokenise the data of a run before it starts",
+    "models": "list families of models: templates, tool formats, default targets, what was verified",
     "data": "convert data files: `data convert IN OUT`, CSV, JSON, JSONL, Parquet",
     "env": "show versions, hardware and what is missing or broken",
     "version": "print the version",

@@ -148,6 +148,15 @@ def _render(options: Options) -> int:
     return show_outcome(Outcome(warnings=outcome.warnings), wants_json=False)
 
 
+def _models(options: Options) -> int:
+    result = import_by_name("tunesmith.jobs.models").run(options.flags["name"])
+    text = result.pop("text")
+    if options.wants_json:
+        return show_outcome(Outcome(result=result, warnings=collected_warnings()), wants_json=True)
+    print(text)
+    return int(ExitCode.OK)
+
+
 def _verify(options: Options) -> int:
     shown = _check_keys(options)
     outcome = run_in_child(_described(options))
@@ -208,6 +217,7 @@ _COMMANDS: Mapping[str, Callable[[Options], int]] = {
     "render": _render,
     "verify": _verify,
     "prepare": _job,
+    "models": _models,
     "env": _env,
     "version": _version,
     "help": _help,

@@ -18,6 +18,7 @@ _HELP = ("-h", "--help")
 _FLAGS_OF: Mapping[str, tuple[str, ...]] = {
     "data": ("source", "target", "overwrite", "allow_missing", "media_dir", "columns", "rename", "cells"),
     "score": ("output",),
+    "models": ("name",),
     "inspect": ("rows", "first", "longest", "sample", "finding", "html"),
     "render": (
         "model_name_or_path",
@@ -91,6 +92,8 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("--config_only", action="store_true", help="resolve the file; read neither model nor data")
     if verb == "help":
         parser.add_argument("topic", nargs="*", help="a command, a key, or an error code")
+    if verb == "models":
+        parser.add_argument("name", nargs="?", help="a family, model type, template, model's name or folder; else all")
     if verb == "data":
         _add_data_flags(parser)
     if verb == "score":

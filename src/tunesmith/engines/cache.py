@@ -75,9 +75,17 @@ def build_cache(config: PreTrainedConfig, capacity: int) -> Cache:
 def bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
     """Estimate the memory of one row's token in all layers."""
     text_config: Any = config.get_text_config(decoder=True)
-    heads = getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads
-    width = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
-    return int(2 * text_config.num_hidden_layers * heads * width * dtype.itemsize)
+    # Some types have layers of different widths (Gemma 4), which their configuration only tells layer by layer.
+    layers = list(getattr(text_config, "per_layer_config", None) or [text_config] * text_config.num_hidden_layers)
+    return int(2 * sum(_kept_width(layer) for layer in layers) * dtype.itemsize)
+
+
+def _kept_width(layer: Any) -> int:
+    heads = getattr(layer, "num_attention_heads", None)
+    if heads is None:  # a recurrent layer keeps about one state
+        return int(layer.hidden_size)
+    kept = getattr(layer, "num_key_value_heads", None) or heads
+    return int(kept * (getattr(layer, "head_dim", None) or layer.hidden_size // heads))
 
 
 def _reserve(states: Tensor, capacity: int) -> Tensor:

@@ -19,7 +19,8 @@ def base_model(model: nn.Module) -> PreTrainedModel:
 def backbone(model: nn.Module) -> nn.Module:
     """Give the part that turns token ids into final hidden states, without the head."""
     base = base_model(model)
-    inner = base.base_model
+    # Llama 4 calls its backbone `model` and says that it is called `language_model`.
+    inner = base.base_model if base.base_model is not base else getattr(base, "model", base)
     assert isinstance(inner, nn.Module) and inner is not base, f"{type(base).__name__} has no separate backbone"
     return inner
 

@@ -24,9 +24,12 @@ _LOGIT_SCALES = {
     "granitemoehybrid": ("logits_scaling", -1),
     "granitemoeshared": ("logits_scaling", -1),
     "hyperclovax": ("logits_scaling", 1),
+    "inkling_text": ("logits_mup_width_multiplier", -1),
     "minicpm3": ("logits_scaling", -1),
 }
 
+# Model types that name their soft-cap otherwise than the rest.
+_SOFTCAPS = {"recurrent_gemma": "logits_soft_cap", "xlstm": "output_logit_soft_cap"}
 # Largest relative difference between these logits and the model's own that rounding explains.
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 _TRIAL_TOKENS = 8
@@ -63,7 +66,7 @@ def language_head(model: nn.Module) -> LanguageHead:
     if config.model_type in _LOGIT_SCALES:
         key, power = _LOGIT_SCALES[config.model_type]
         scale = float(getattr(config, key)) ** power
-    softcap = getattr(config, "final_logit_softcapping", None)
+    softcap = getattr(config, _SOFTCAPS.get(config.model_type, "final_logit_softcapping"), None)
     return LanguageHead(module=head(model), scale=scale, softcap=softcap or None)
 
 

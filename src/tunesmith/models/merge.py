@@ -29,6 +29,7 @@ def merge_adapter(model: nn.Module) -> PreTrainedModel:
             key="quantization_bit",
         )
     refuse_non_finite(adapter_tensors(model).items())
+    _refuse_shared_weights(model)
     _untie_adapted_head(model)
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
@@ -47,6 +48,23 @@ def _merge_layer(layer: BaseTunerLayer) -> None:
     base.float()
     layer.merge(safe_merge=True, adapter_names=layer.active_adapters)
     base.to(dtype)
+
+
+def _refuse_shared_weights(model: nn.Module) -> None:
+    """Refuse layers that share one weight and were adapted apart: one weight cannot hold both additions."""
+    names: dict[int, str] = {}
+    base: Any = model.get_base_model()  # type: ignore[operator]
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())
+    for name, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer) and module not in ends:
+            other = names.setdefault(_weight_of(module).data_ptr(), name)
+            if other != name:
+                raise refusal(
+                    "tuner.merge_impossible",
+                    f"{other} and {name} share one weight and were adapted apart, so no merged weight computes both.",
+                    "Use the adapter beside its base, or adapt modules that no two layers share (lora_target).",
+                    key="lora_target",
+                )
 
 
 def _weight_of(layer: BaseTunerLayer) -> Tensor:

@@ -19,6 +19,10 @@ from tunesmith.models.quantizers.base import is_quantised_layer
 Kinds = tuple[type[nn.Module], ...]
 ADAPTABLE: Kinds = (nn.Linear, nn.Embedding, Conv1D)
 _REGEX_SIGNS = frozenset("\\^$*+?()[]{}|")
+# Linear layers of a model's own kind that compute what a plain one computes.
+_PLAIN_PRODUCTS = {"FalconLinear"}
+# Mamba's kernels read this layer's weight past its module, so what an adapter adds to it would not be computed.
+_READ_BY_KERNELS = dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"), "out_proj")
 
 
 def resolve_targets(
@@ -38,7 +42,7 @@ def resolve_targets(
 
 def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adaptable: Kinds) -> None:
     """Refuse a model whose layers are linear, but of a kind that the adapter does not take (GPT-2's Conv1D)."""
-    found = {name.split(".")[-1] for name, module in model.named_modules() if _is_kind(module, adaptable)}
+    found = {_short_name(name) for name, module in model.named_modules() if _is_kind(module, adaptable)}
     others = sorted(set(names) - found)
     if others:
         raise refusal(
@@ -50,14 +54,31 @@ def _refuse_other_kinds(model: nn.Module, names: Sequence[str], key: str, adapta
 
 
 def all_linear_names(model: nn.Module) -> list[str]:
-    """List the names of all linear layers but the heads, as LLaMA-Factory's `lora_target: all` does."""
+    """List the names of all linear layers but the heads, as LLaMA-Factory's `lora_target: all` does.
+
+    A layer of a numbered list has its list's name too, because numbers alone name layers of the model as well.
+    """
     head: Any = getattr(model, "get_output_embeddings", lambda: None)()
     linear = {
-        name.split(".")[-1]
+        name: module
         for name, module in model.named_modules()
         if (isinstance(module, nn.Linear | Conv1D) or is_quantised_layer(module)) and module is not head
     }
-    return sorted(linear - {"lm_head", "score"})
+    unfit = {_short_name(name) for name, module in linear.items() if _computes_otherwise(module)}
+    kernels = _READ_BY_KERNELS.get(getattr(getattr(model, "config", None), "model_type", ""), "")
+    return sorted({_short_name(name) for name in linear} - unfit - {"lm_head", "score", kernels})
+
+
+def _short_name(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[-2:]) if parts[-1].isdecimal() else parts[-1]
+
+
+def _computes_otherwise(module: nn.Module) -> bool:
+    """Recognise linear layers of a model's own kind that give no plain product: routers, layers in groups."""
+    kind = type(module)
+    is_own = kind.__module__.startswith("transformers.models.") and kind is not Conv1D
+    return is_own and isinstance(module, nn.Linear) and kind.__name__ not in _PLAIN_PRODUCTS
 
 
 def _is_kind(module: nn.Module, adaptable: Kinds) -> bool:
