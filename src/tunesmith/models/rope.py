@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -103,6 +104,12 @@ def apply_rope(text: dict[str, Any], scaling: RopeScaling, own: Mapping[str, Any
         text["max_position_embeddings"] = scaling.max_positions
 
 
+def text_part(content: dict[str, Any]) -> dict[str, Any]:
+    """Give the part of a configuration that describes the language model."""
+    part = content.get("text_config")
+    return part if isinstance(part, dict) else content
+
+
 def own_parameters(model_config: PreTrainedConfig) -> Mapping[str, Any]:
     """Give transformers' rotary parameters of a model; empty for a family without them."""
     text: Any = model_config.get_text_config()
@@ -140,6 +147,7 @@ def _derive(config: RunConfig, section: PositionSection, model_config: PreTraine
     if factor is None:
         return None
     scaling = _complete(given, flat, factor, positions)
+    _refuse_invalid(model_config, scaling)
     if _trains(config) and scaling.method in LENGTH_DEPENDENT:
         raise refusal(
             "model.rope_unsupported",
@@ -149,6 +157,25 @@ def _derive(config: RunConfig, section: PositionSection, model_config: PreTraine
             key="rope_scaling",
         )
     return scaling
+
+
+def _refuse_invalid(model_config: PreTrainedConfig, scaling: RopeScaling) -> None:
+    """Refuse a scaling that the family's configuration does not take, or takes for another."""
+    content = model_config.to_dict()
+    apply_rope(text_part(content), scaling, own_parameters(model_config))
+    try:
+        own = own_parameters(type(model_config).from_dict(content))
+        flat = own[_FULL] if _is_nested(own) else own
+        reason = None if flat["rope_type"] == scaling.method else f"it makes {flat['rope_type']} of it"
+    except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())[:300]
+    if reason is not None:
+        raise refusal(
+            "model.rope_unsupported",
+            f"Models of type {model_config.model_type} do not take rope_scaling {scaling.method}: {reason}.",
+            "Leave rope_scaling out, or write the whole mapping as the model's description gives it.",
+            key="rope_scaling",
+        )
 
 
 def _mapping(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tunesmith.models.cache import user_cache
 from tunesmith.models.folder import VARIANT_FILE, check_folder, read_model_config
 from tunesmith.models.load import load_model_config
 from tunesmith.models.new_tokens import tokens_of_run
-from tunesmith.models.rope import apply_rope, own_parameters, rope_of_run
+from tunesmith.models.rope import apply_rope, own_parameters, rope_of_run, text_part
 from tunesmith.models.token_manifest import TokenManifest
 from tunesmith.models.tokenizer_files import write_tokens
 from tunesmith.models.variant_file import Changes, read_manifest, read_variant, write_manifest
@@ -77,16 +77,11 @@ def _changes_of_run(config: RunConfig, folder: Path) -> tuple[Changes, int | Non
 
 def _num_rows(folder: Path) -> int | None:
     """Count the embeddings of a model by its configuration."""
-    found = _text_part(read_model_config(folder)).get("vocab_size")
+    found = text_part(read_model_config(folder)).get("vocab_size")
     if isinstance(found, int):
         return found
     config: Any = load_model_config(folder)  # where the file leaves it to the family's default
     return getattr(config.get_text_config(), "vocab_size", None)
-
-
-def _text_part(content: dict[str, Any]) -> dict[str, Any]:
-    part = content.get("text_config")
-    return part if isinstance(part, dict) else content
 
 
 def _is_copied(path: Path) -> bool:
@@ -112,7 +107,7 @@ def _make(made: Path, folder: Path, files: list[Path], changes: Changes, text: s
 
 
 def _changed_config(content: dict[str, Any], folder: Path, changes: Changes) -> Mapping[str, Any]:
-    text = _text_part(content)
+    text = text_part(content)
     if changes.tokens is not None:
         text["vocab_size"] = max(_num_rows(folder) or 0, changes.tokens.end)
     if changes.rope is not None:
