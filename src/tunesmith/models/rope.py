@@ -116,21 +116,25 @@ def own_parameters(model_config: PreTrainedConfig) -> Mapping[str, Any]:
     return getattr(text, "rope_parameters", None) or {}
 
 
+def full_parameters(model_config: PreTrainedConfig) -> Mapping[str, Any]:
+    """Give the rotary parameters of the layers that look at all positions; empty for a family without them."""
+    own = own_parameters(model_config)
+    return (own.get(_FULL) or {}) if _is_nested(own) else own
+
+
 def readable_positions(model_config: PreTrainedConfig) -> int | None:
     """Count the positions that a model can read, its scaling included; None where it has no limit."""
     text: Any = model_config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
     if not isinstance(positions, int) or positions <= 0:
         return None
-    parameters = own_parameters(model_config)
-    scaling = (parameters.get(_FULL) or {}) if _is_nested(parameters) else parameters
+    scaling = full_parameters(model_config)
     factor, original = scaling.get("factor"), scaling.get("original_max_position_embeddings") or positions
     return max(positions, int(original * factor)) if isinstance(factor, int | float) else positions
 
 
 def _derive(config: RunConfig, section: PositionSection, model_config: PreTrainedConfig) -> RopeScaling | None:
-    own = own_parameters(model_config)
-    flat = own.get(_FULL) if _is_nested(own) else own
+    flat = full_parameters(model_config)
     text: Any = model_config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
     if not flat or not isinstance(positions, int) or positions <= 0:
@@ -164,9 +168,8 @@ def _refuse_invalid(model_config: PreTrainedConfig, scaling: RopeScaling) -> Non
     content = model_config.to_dict()
     apply_rope(text_part(content), scaling, own_parameters(model_config))
     try:
-        own = own_parameters(type(model_config).from_dict(content))
-        flat = own[_FULL] if _is_nested(own) else own
-        reason = None if flat["rope_type"] == scaling.method else f"it makes {flat['rope_type']} of it"
+        taken = full_parameters(type(model_config).from_dict(content))["rope_type"]
+        reason = None if taken == scaling.method else f"it makes {taken} of it"
     except (ValueError, KeyError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:300]
     if reason is not None:
