@@ -231,3 +231,30 @@ def test_a_resumed_run_on_kept_scores_ends_in_the_same_bytes(base: Keys, feedbac
     expected = (tmp_path / "kto" / "adapter_model.safetensors").read_bytes()
     run(keys, resume_from_checkpoint=str(tmp_path / "kto" / "checkpoint-2"))
     assert (tmp_path / "kto" / "adapter_model.safetensors").read_bytes() == expected
+
+
+def test_an_adapter_of_quantised_weights_is_a_reference_on_them(base: Keys, tmp_path: Path) -> None:
+    """Policy and reference are one adapter on one rounded base, so training starts at ln 2; on the plain one not."""
+    pytest.importorskip("bitsandbytes")
+    rounded = {**base, "lora_dropout": 0.0, "quantization_bit": 4}
+    adapter = tmp_path / "sft"
+    run({**rounded, "stage": "sft", "dataset": "orders_train", "max_steps": 20, "output_dir": str(adapter)})
+    plain = Path(shutil.copytree(adapter, tmp_path / "unrecorded"))
+    (plain / "tunesmith_base.json").unlink()
+    starts = {}
+    for name, reference_adapter in (("recorded", adapter), ("plain", plain)):
+        keys = {
+            **rounded,
+            "stage": "dpo",
+            "dataset": "preference",
+            "max_steps": 1,
+            "adapter_name_or_path": str(adapter),
+        }
+        result = run(keys, ref_model_adapters=str(reference_adapter), output_dir=str(tmp_path / name))
+        starts[name] = result["reference"]["step_0"]
+    assert starts["recorded"]["loss"] == pytest.approx(0.6931, abs=1e-4) and abs(starts["recorded"]["margin"]) < 1e-4
+    assert abs(starts["plain"]["margin"]) > 1e-3
+    with pytest.raises(TunesmithError) as caught:
+        run(keys, ref_model_adapters=f"{adapter},{plain}", output_dir=str(tmp_path / "two"))
+    (problem,) = caught.value.problems
+    assert problem.code == "training.reference_base_quantised" and problem.where.key == "ref_model_adapters"

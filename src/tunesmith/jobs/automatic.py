@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the numbers of keys that the user set to auto, by published findings, and says why.
 
-Schulman et al., "LoRA Without Regret" (Thinking Machines, 2025): on all linear layers, with alpha 32, LoRA learns as
-full training does while its weights can hold what the data says (about one bit a token, two bits a weight), at ten
-times the learning rate, whatever the rank. Their fit of the rate: 5e-5 · (2000 / width) ** 0.78 for Llama's family,
-** 0.08 for Qwen's, for full training. Preference losses take a twentieth of that (Zephyr, arXiv 2310.16944).
+Schulman et al., "LoRA Without Regret" (thinkingmachines.ai/blog/lora, 2025): on all linear layers LoRA learns as full
+training does while it has capacity, at ten times the learning rate, whatever the rank; alpha is 32. The rule of the
+rank is that of the authors' LoRA primer (tinker-docs.thinkingmachines.ai/lora-primer): as many weights as trained
+tokens. The rate is the fit in their guide to hyperparameters, 5e-5 · (2000 / width) ** p for full training, p 0.781 for
+Llama's family and 0.0775 for Qwen's; others have none, and Llama's is taken. The later sweep of their cookbook (LoRA,
+batches of 128) found 1e-3 for Llama 1B and 3B, 3e-4 for 8B, 1e-3 for Qwen3 8B, 3e-4 for 32B: the fit is within a
+factor of 3 of these. DPO takes a fortieth of SFT's rate in Zephyr's recipes, full (5e-7, 2e-5) and LoRA (5e-6, 2e-4).
 """
 
 from collections.abc import Mapping
@@ -24,11 +27,10 @@ from tunesmith.training.checkpoints import read_manifest
 
 _RANKS = (16, 32, 64, 128, 256)
 _PREFERENCE_RANKS = (8, *_RANKS)
-_BITS_PER_TOKEN, _BITS_PER_WEIGHT = 1.0, 2.0
 _ALPHA = 32
-_FULL_RATE, _WIDTH, _LORA_FACTOR, _PREFERENCE_FACTOR = 5e-5, 2000, 10.0, 0.05
-_POWERS = {"qwen": 0.0775}
-_POWER = 0.781
+_FULL_RATE, _WIDTH, _LORA_FACTOR, _PREFERENCE_FACTOR = 5e-5, 2000, 10.0, 1 / 40
+_POWERS = {"llama": 0.781, "qwen": 0.0775}
+_PREFERENCES = ("dpo", "kto")
 # Optimizers that take other rates than AdamW.
 _OTHER_RATES = ("use_galore", "use_apollo", "loraplus_lr_ratio")
 
@@ -59,15 +61,14 @@ def _rank(config: RunConfig, model: nn.Module, num_tokens: int | None) -> int:
     if num_tokens is None:
         say(f"lora_rank: 64, because the rows of a stream are not counted (auto; {ranks[-1]} holds most).")
         return 64
-    needed = num_tokens * _BITS_PER_TOKEN
-    fitting = [rank for rank in ranks if rank * sides * _BITS_PER_WEIGHT >= needed]
+    fitting = [rank for rank in ranks if rank * sides >= num_tokens]
     rank = fitting[0] if fitting else ranks[-1]
-    held = "hold" if fitting else "cannot hold, so that full training may learn more than"
+    short = "" if fitting else ": these are fewer than the tokens, so that full training may learn more"
     targets = list(config.flat["lora_target"])
     remark = "" if targets == ["all"] else f" The finding is about all linear layers, not {', '.join(targets)}."
     say(
-        f"lora_rank: {rank} (auto): {rank * sides:,} weights on all linear layers {held} what {num_tokens:,} trained "
-        f"tokens say, at two bits a weight and one a token (LoRA Without Regret, 2025).{remark}"
+        f"lora_rank: {rank} (auto): {rank * sides:,} weights on all linear layers for {num_tokens:,} trained tokens"
+        f"{short} (the authors' rule is as many weights as tokens: LoRA Without Regret, 2025).{remark}"
     )
     return rank
 
@@ -83,18 +84,24 @@ def _rate(config: RunConfig, model: nn.Module) -> dict[str, Any]:
     flat, run = config.flat, config.run
     tuner, optim = run.finetuning_type, config.training.optim
     other = [key for key in _OTHER_RATES if flat.get(key)] or ([] if optim.startswith("adamw") else [f"optim: {optim}"])
+    if run.stage not in ("pt", "sft", *_PREFERENCES):
+        other.append(f"stage: {run.stage}")
     if other or tuner not in ("full", "freeze", "lora"):
         reason = f"with {other[0]}" if other else f"for finetuning_type {tuner}"
         raise refusal(
             "config.value_invalid",
-            f"learning_rate: auto has no published rule {reason}; it knows full, freeze and lora with AdamW.",
+            f"learning_rate: auto has no published rule {reason}; it knows full, freeze and lora with AdamW, "
+            "for pt, sft, dpo and kto.",
             "Write a number.",
             key="learning_rate",
         )
     model_config: Any = base_model(model).config.get_text_config()
     kind, width = str(model_config.model_type), int(model_config.hidden_size)
-    power = next((value for start, value in _POWERS.items() if kind.startswith(start)), _POWER)
+    family = next((start for start in _POWERS if kind.startswith(start)), None)
+    power = _POWERS[family or "llama"]
     rate, steps = _FULL_RATE * (_WIDTH / width) ** power, [f"5e-5 · (2000 / {width}) ** {power:g} for full training"]
+    if family is None:
+        steps.append(f"the fit of Llama models, because none is published for {kind}")
     chosen: dict[str, Any] = {}
     if tuner == "lora":
         rate *= _LORA_FACTOR
@@ -102,9 +109,9 @@ def _rate(config: RunConfig, model: nn.Module) -> dict[str, Any]:
         if not config.is_set("lora_alpha") and not flat["use_rslora"]:
             chosen["lora_alpha"] = _ALPHA
             steps.append(f"with lora_alpha: {_ALPHA}, as it was found")
-    if run.stage not in ("pt", "sft"):
+    if run.stage in _PREFERENCES:
         rate *= _PREFERENCE_FACTOR
-        steps.append("a twentieth for losses on preferences")
+        steps.append("a fortieth for losses on preferences (Zephyr's recipes)")
     rate = float(f"{rate:.1e}")
     say(f"learning_rate: {rate:g} (auto): {', '.join(steps)} (LoRA Without Regret, 2025).")
     return {**chosen, "learning_rate": rate}

@@ -4,7 +4,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from tunesmith.checks.context import Parts
@@ -20,6 +21,7 @@ from tunesmith.checks.schedule import plan_schedule
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.files import sha256_file
+from tunesmith.core.progress import say
 from tunesmith.core.types import Batch, LayoutKind, Scores
 from tunesmith.data.preparation.keys import code_fingerprint
 from tunesmith.data.preparation.place import cache_folder
@@ -28,7 +30,8 @@ from tunesmith.jobs.base_model import choose_attention
 from tunesmith.jobs.fingerprints import NamedReference, adapter_files, model_files
 from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.load import load_model, resolve_model
-from tunesmith.models.quantized_loading import asked_quantization
+from tunesmith.models.quantized_loading import asked_quantization, read_base_record
+from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner, tuners
 from tunesmith.objectives.base import objectives
@@ -149,7 +152,7 @@ class RunReference:
         return Scoring(score=score, layout=policy.layout, pad_id=padding_id(self._parts.tokenizer), device=device)
 
     def _named_model(self) -> nn.Module:
-        """Load the model that the user named, with its adapters merged."""
+        """Load the model that the user named, with its adapters: merged, or beside the quantised weights they know."""
         assert self._named is not None and self._parts.tokenizer is not None
         if tokenizer_fingerprint(load_tokenizer(self._named.folder)) != tokenizer_fingerprint(self._parts.tokenizer):
             raise refusal(
@@ -163,7 +166,11 @@ class RunReference:
         config, device = self._config, training_device(self._config.run)
         dtype = choose_dtype(config.training, trains_all=False, device=device)
         attention = choose_attention(config, dtype=dtype, device=device).implementation
-        model = load_model(self._named.folder, dtype=dtype, attention=attention, device=device)
+        rounded = reference_quantization(self._named.adapters)
+        if rounded is not None:
+            say(f"The reference's weights are quantised as in the training of its adapter: {rounded.words()}.")
+            dtype = getattr(torch, rounded.dtype)
+        model = load_model(self._named.folder, dtype=dtype, attention=attention, device=device, quantization=rounded)
         kind = tuners.get(config.run.finetuning_type)
         kind = kind if issubclass(kind, AddedTuner) else tuners.get("lora")
         merged = kind(config.part(kind.Params)).prepare(model, self._named.adapters, is_trainable=False)
@@ -179,6 +186,7 @@ class RunReference:
             **self._hashes_of_files,
             "model settings": model,
             "named": self._named is not None,
+            "named base": None if self._named is None else _asdict(reference_quantization(self._named.adapters)),
             **_start_facts(config, self._folder, policy.tuner),
             "layout": policy.layout,
             "device": device.type,
@@ -205,12 +213,32 @@ class RunReference:
         }
 
 
+def reference_quantization(adapters: Sequence[Path]) -> Quantization | None:
+    """Give how the weights were quantised that a reference's adapter was trained on, or refuse to merge into such."""
+    rounded = {adapter: found for adapter in adapters if (found := read_base_record(adapter)) is not None}
+    if rounded and len(adapters) > 1:
+        adapter, base = next(iter(rounded.items()))
+        raise refusal(
+            "training.reference_base_quantised",
+            f"ref_model_adapters names {len(adapters)} adapters, and {adapter} was trained on weights of "
+            f"{base.words()}: merged into the plain weights it is another model than the one that was trained.",
+            "Merge them with `tunesmith export`, and name the result as ref_model without adapters.",
+            key="ref_model_adapters",
+            file=str(adapter),
+        )
+    return next(iter(rounded.values()), None)
+
+
+def _asdict(quantization: Quantization | None) -> dict[str, Any] | None:
+    return None if quantization is None else asdict(quantization)
+
+
 def _start_facts(config: RunConfig, folder: Path, tuner: Tuner) -> dict[str, Any]:
     """Collect what decides about the model at the start besides files: rounding, random weights."""
     rounded = asked_quantization(config, folder)
     drawn = config.aids.train_from_scratch or not tuner.starts_as_identity
     return {
-        "quantization": None if rounded is None else asdict(rounded),
+        "quantization": _asdict(rounded),
         "qat": config.quantization.qat,
         "drawn": [type(tuner).__name__, tuner.params.model_dump(mode="json"), tuner.seed] if drawn else None,
     }

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from tunesmith.checks.context import Parts
 from tunesmith.config.load import load_config
@@ -48,14 +55,14 @@ def decide(
     return automatic.choose_numbers(load_config({**RUN, **keys}, command="train"), Parts(folder=Path("x"), data=data))
 
 
-@pytest.mark.parametrize(("tokens", "rank"), [(10, 16), (2 * 16 * SIDES, 16), (2 * 16 * SIDES + 1, 32), (10**9, 256)])
+@pytest.mark.parametrize(("tokens", "rank"), [(10, 16), (16 * SIDES, 16), (16 * SIDES + 1, 32), (10**9, 256)])
 def test_the_rank_holds_what_the_tokens_say(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tokens: int, rank: int
 ) -> None:
     config = decide(monkeypatch, tokens=tokens, lora_rank="auto")
     assert config.flat["lora_rank"] == rank and f"lora_rank: {rank}\n" in config.to_yaml()
     told = capsys.readouterr().err
-    assert f"{rank * SIDES:,} weights" in told and ("cannot hold" in told) == (tokens == 10**9)
+    assert f"{rank * SIDES:,} weights" in told and ("fewer than" in told) == (tokens == 10**9)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +70,7 @@ def test_the_rank_holds_what_the_tokens_say(
     [
         ({"finetuning_type": "lora"}, 10.0),
         ({"finetuning_type": "full"}, 1.0),
-        ({"finetuning_type": "lora", "stage": "dpo"}, 0.5),
+        ({"finetuning_type": "lora", "stage": "dpo"}, 0.25),
     ],
 )
 def test_the_rate_is_the_published_one(monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], factor: float) -> None:
@@ -81,7 +88,16 @@ def test_what_the_user_wrote_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decide(monkeypatch, learning_rate=3e-4).training.learning_rate == 3e-4
 
 
-@pytest.mark.parametrize("keys", [{"optim": "sgd"}, {"use_galore": True, "finetuning_type": "full"}])
+def test_a_family_without_a_fit_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    decide(monkeypatch, learning_rate="auto")
+    assert "none is published" not in capsys.readouterr().err
+    model = MistralForCausalLM(MistralConfig(**SHAPE))
+    config = decide(monkeypatch, model=model, learning_rate="auto")
+    assert config.training.learning_rate == pytest.approx(5e-4 * (2000 / 64) ** 0.781, rel=0.03)
+    assert "the fit of Llama models, because none is published for mistral" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("keys", [{"optim": "sgd"}, {"use_galore": True, "finetuning_type": "full"}, {"stage": "rm"}])
 def test_there_is_no_rule_for_other_optimizers(monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]) -> None:
     with pytest.raises(TunesmithError) as caught:
         decide(monkeypatch, learning_rate="auto", **keys)
