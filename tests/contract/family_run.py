@@ -107,12 +107,12 @@ class FamilyRun:
         return needed.get(part, self.base) is not None
 
     def loads(self) -> Found:
-        """Save the tiny model and load the folder: the same logits."""
-        own = random_model(self.model_type, attention=None)
-        self.facts["class"] = type(own).__name__
+        """Save the tiny model, towers for images included, and load the folder: the same logits."""
+        own = random_model(self.model_type, attention=None, is_whole=True)
         folder = self._folder("base")
         save_whole_model(own, folder)
         self.base = self._load("base")
+        self.facts["class"] = type(self.base).__name__
         self.facts["layers"] = num_layers(self.base)
         self.facts["targets"] = all_linear_names(self.base)
         self.facts["fused_experts"] = sorted({name.rpartition(".")[2] for name in fused_experts(self.base)})

@@ -12,19 +12,27 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 CAUSAL_TYPES: tuple[str, ...] = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 _TABLE = Path(__file__).with_suffix(".yaml")
 
 
-def random_model(model_type: str, *, attention: str | None) -> Any:
-    """Build the type's tiny model for evaluation, with the same weights at every call; its layers are of every kind."""
+def random_model(model_type: str, *, attention: str | None, is_whole: bool = False) -> Any:
+    """Build the type's tiny model for evaluation, with the same weights at every call; its layers are of every kind.
+
+    With `is_whole` it is what folders of the type hold: models of text and images have towers beside the text part.
+    """
+    has_towers = is_whole and model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    kind: Any = AutoModelForImageTextToText if has_towers else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: Any = AutoModelForCausalLM.from_config(tiny_config(model_type), attn_implementation=attention)
+        model: Any = kind.from_config(tiny_config(model_type), attn_implementation=attention)
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:  # norms, biases and sinks start as ones and zeros, which hides mistakes
                 torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.1)
