@@ -72,12 +72,14 @@ def refused(keys: Keys, **changes: Any) -> str:
     return error.value.problems[0].code
 
 
+@pytest.mark.slow
 def test_new_tokens_are_trained_resumed_served_and_exported(keys: Keys, tmp_path: Path) -> None:
     result = run(keys)
     folder = tmp_path / "run"
     rows = load_file(folder / "new_tokens.safetensors")
     assert rows["embedding"].shape == (3, 64) and rows.keys() == {"embedding"}  # the head is tied
     assert result["coverage"]["trained"] >= 3 * 64
+    assert result["choices"]["new tokens"] == "3 (<north>, <south>, <stop here>), ids 49152 to 49154"
     manifest = json.loads((folder / "tunesmith_model.json").read_text(encoding="utf-8"))["tokens"]
     assert [token["id"] for token in manifest["tokens"]] == IDS and manifest["base_size"] == 49152
     tokenizer = load_tokenizer(folder)
@@ -100,12 +102,13 @@ def test_new_tokens_are_trained_resumed_served_and_exported(keys: Keys, tmp_path
     told = export.run(load_config({**shared, "export_dir": str(merged), "infer_dtype": "float32"}, command="export"))
     assert told["merge_max_abs_diff"] < 1e-4
     assert load_model_config(merged).get_text_config().vocab_size == 49155
-    weight = load_model(merged, dtype=torch.float32).get_input_embeddings().weight  # type: ignore[operator]
-    assert torch.equal(weight[IDS], rows["embedding"])
+    saved: Any = load_model(merged, dtype=torch.float32)
+    assert torch.equal(saved.get_input_embeddings().weight[IDS], rows["embedding"])
     plain = serve({**keys, "model_name_or_path": str(merged)}, None)
     assert answer(plain, prompt) == found
 
 
+@pytest.mark.slow
 def test_new_tokens_are_trained_on_and_conflicts_are_refused(keys: Keys, tmp_path: Path) -> None:
     run(keys, max_steps=1)
     first = tmp_path / "run"
@@ -130,6 +133,7 @@ def test_new_tokens_are_trained_on_and_conflicts_are_refused(keys: Keys, tmp_pat
     assert refused(repeated, **on, model_name_or_path=str(other)) == "model.tokens_conflict"
 
 
+@pytest.mark.slow
 def test_a_whole_model_with_new_tokens_needs_nothing_beside_it(keys: Keys, tmp_path: Path) -> None:
     for kind in ("full", "freeze"):
         folder = tmp_path / kind
@@ -140,6 +144,7 @@ def test_a_whole_model_with_new_tokens_needs_nothing_beside_it(keys: Keys, tmp_p
         assert len(answer(served, [5, 49152, 7], 2)) == 2
 
 
+@pytest.mark.slow
 def test_positions_are_scaled_in_training_serving_and_export(keys: Keys, tmp_path: Path) -> None:
     base = Path(keys["model_name_or_path"])
     short = tmp_path / "base"

@@ -44,7 +44,7 @@ from tunesmith.models.qat import prepare_qat, quantization_of
 from tunesmith.models.quantized_loading import write_base_record
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.tuners.base import Tuner, tuners
-from tunesmith.models.variants import copy_manifest
+from tunesmith.models.variants import changes_in_words, copy_manifest
 from tunesmith.objectives.base import Objective, objectives
 from tunesmith.templates.tokenizer import padding_id
 from tunesmith.training.arguments import build_arguments, training_device
@@ -122,6 +122,7 @@ def build_model(config: RunConfig, parts: Parts, *, saved_choices: Mapping[str, 
         "threads": torch.get_num_threads(),
         "wait_policy": wait_policy(),
         **({"quantization": quantization.words()} if quantization is not None else {}),
+        **(changes_in_words(parts.folder) if parts.folder is not None else {}),
         **reference_choices(config, parts, tuner, saved_choices),
         **begun,
     }

@@ -117,11 +117,26 @@ def mount_rows(model: nn.Module, tokens: TokenManifest, *, pure_bf16: bool) -> N
         module.add_module(_NAME, rows)
 
 
+def rows_of(module: nn.Module) -> NewRows | None:
+    """Give the trained rows of an embedding or head; None where it has none."""
+    found = dict(module.named_children()).get(_NAME)
+    assert found is None or isinstance(found, NewRows)
+    return found
+
+
+@torch.no_grad()
+def write_rows(module: Any) -> None:
+    """Write the trained rows into the module's own matrix, where nothing else reads them."""
+    rows = rows_of(module)
+    if rows is not None:
+        module.weight[rows.first : rows.end] = rows.weight.to(module.weight)
+
+
 def row_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Give the trained rows by where they belong; a tied head has none of its own. They share memory with the model."""
     found: dict[str, Tensor] = {}
     for name, module in _ends(model):
-        rows = _rows_of(module)
+        rows = rows_of(module)
         if rows is not None and all(rows.weight is not other for other in found.values()):
             found[name] = rows.weight
     return {name: weight.detach() for name, weight in found.items()}
@@ -129,7 +144,7 @@ def row_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def row_parameters(model: nn.Module) -> list[nn.Parameter]:
     """List the trained rows, each once."""
-    found = {id(rows.weight): rows.weight for _, module in _ends(model) if (rows := _rows_of(module)) is not None}
+    found = {id(rows.weight): rows.weight for _, module in _ends(model) if (rows := rows_of(module)) is not None}
     return list(found.values())
 
 
@@ -137,7 +152,7 @@ def row_parameters(model: nn.Module) -> list[nn.Parameter]:
 def fill_rows(model: nn.Module, values: dict[str, Tensor], first: int) -> None:
     """Write stored rows into a model: into those mounted, else into the weights."""
     for name, module in _ends(model):
-        rows = _rows_of(module)
+        rows = rows_of(module)
         if name not in values:  # a tied head, or a module that was trained whole
             continue
         if rows is not None:
@@ -146,11 +161,10 @@ def fill_rows(model: nn.Module, values: dict[str, Tensor], first: int) -> None:
             module.weight[first : first + len(values[name])] = values[name].to(module.weight)
 
 
-@torch.no_grad()
 def fold_rows(model: nn.Module) -> None:
     """Write the trained rows into the model's own matrices and take them off."""
     for _, module, rows in list(_mounted(model)):
-        module.weight[rows.first : rows.end] = rows.weight.to(module.weight)
+        write_rows(module)
         rows.handle.remove()
         delattr(module, _NAME)
 
@@ -164,8 +178,7 @@ class RowsAside:
 
     def __enter__(self) -> None:
         for _, module, rows in list(_mounted(self._model)):
-            with torch.no_grad():
-                module.weight[rows.first : rows.end] = rows.weight.to(module.weight)
+            write_rows(module)
             delattr(module, _NAME)
             self._taken.append((module, rows))
 
@@ -184,15 +197,9 @@ def _ends(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _mounted(model: nn.Module) -> Iterator[tuple[str, Any, NewRows]]:
     for name, module in _ends(model):
-        rows = _rows_of(module)
+        rows = rows_of(module)
         if rows is not None:
             yield name, module, rows
-
-
-def _rows_of(module: nn.Module) -> NewRows | None:
-    found = dict(module.named_children()).get(_NAME)
-    assert found is None or isinstance(found, NewRows)
-    return found
 
 
 def _is_trained_whole(module: Any, tokens: TokenManifest) -> bool:
@@ -247,7 +254,7 @@ def _looked_up(module: Any, weight_ND: Tensor, ids: Tensor) -> Tensor:
 
 
 def _into_embedding(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
-    rows = _rows_of(module)
+    rows = rows_of(module)
     if rows is None:  # set aside
         return output
     ids: Tensor = args[0] if args else kwargs["input"]
@@ -257,7 +264,7 @@ def _into_embedding(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], 
 
 
 def _into_head(module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor:
-    rows = _rows_of(module)
+    rows = rows_of(module)
     if rows is None:
         return output
     bias = None if module.bias is None else module.bias[rows.first : rows.end]

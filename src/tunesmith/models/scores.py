@@ -21,6 +21,7 @@ from tunesmith.models.anatomy import backbone, base_model
 from tunesmith.models.attention.forest import layout_mask
 from tunesmith.models.frozen_scores import FrozenScores, blocks, computed_dtype, is_frozen_linear
 from tunesmith.models.head import LanguageHead, language_head
+from tunesmith.models.new_rows import rows_of
 
 # Logits held at once, in the format the head computes them in, whatever the vocabulary; with fewer rows in a product
 # the head's weights are read more often.
@@ -55,7 +56,9 @@ def score_states(
     config: Any = base_model(model).config.get_text_config()
     rows = chunk or max(1, CHUNK_BYTES // (int(config.vocab_size) * computed_dtype(states_ND).itemsize))
     if not needs_entropy and is_frozen_linear(head.module):
-        logps_N, is_top_N = FrozenScores.apply(states_ND, target_ids_N, head, rows)  # type: ignore[no-untyped-call]
+        new = rows_of(head.module)
+        walk: Any = FrozenScores.apply
+        logps_N, is_top_N = walk(states_ND, target_ids_N, head, rows, None if new is None else new.weight)
         return Scores(logps_N=logps_N, is_top_N=is_top_N)
     trained = [parameter for parameter in head.module.parameters() if parameter.requires_grad]
     if trained and chunk is None:

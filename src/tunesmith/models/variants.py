@@ -21,7 +21,6 @@ from tunesmith.models.folder import VARIANT_FILE, check_folder, read_model_confi
 from tunesmith.models.load import load_model_config
 from tunesmith.models.new_tokens import tokens_of_run
 from tunesmith.models.rope import apply_rope, own_parameters, rope_of_run, text_part
-from tunesmith.models.token_manifest import TokenManifest
 from tunesmith.models.tokenizer_files import write_tokens
 from tunesmith.models.variant_file import Changes, read_manifest, read_variant, write_manifest
 
@@ -34,7 +33,8 @@ def with_changes(config: RunConfig, folder: Path) -> Path:
     changes, num_rows = _changes_of_run(config, folder)
     if changes.is_empty:
         return folder
-    _tell(changes)
+    for name, words in _words(changes).items():
+        say(f"{name.capitalize()}: {words}.")
     if (folder / _CONFIG_FILE).is_file():  # else rows are looked at with a tokenizer alone
         check_folder(folder)
     files = sorted(path for path in folder.iterdir() if _is_copied(path))
@@ -58,6 +58,12 @@ def copy_manifest(folder: Path, adapter: Path) -> None:
     variant = read_variant(folder)
     if variant is not None:
         write_manifest(variant.changes, adapter)
+
+
+def changes_in_words(folder: Path) -> dict[str, str]:
+    """Say how the model in a folder was changed, for the record of a run."""
+    variant = read_variant(folder)
+    return {} if variant is None else _words(variant.changes)
 
 
 def _changes_of_run(config: RunConfig, folder: Path) -> tuple[Changes, int | None]:
@@ -115,16 +121,14 @@ def _changed_config(content: dict[str, Any], folder: Path, changes: Changes) -> 
     return content
 
 
-def _tell(changes: Changes) -> None:
+def _words(changes: Changes) -> dict[str, str]:
+    found = {}
     if changes.tokens is not None:
-        say(f"New tokens: {_words(changes.tokens)}.")
+        names = [token.content for token in changes.tokens.tokens]
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        found["new tokens"] = f"{len(names)} ({shown}), ids {changes.tokens.first} to {changes.tokens.end - 1}"
     if changes.rope is not None:
         parameters = {key: value for key, value in changes.rope.parameters.items() if not isinstance(value, list)}
         listed = ", ".join(f"{key} {value}" for key, value in parameters.items() if key != "rope_type")
-        say(f"Positions are scaled: {changes.rope.method} ({listed}).")
-
-
-def _words(tokens: TokenManifest) -> str:
-    names = [token.content for token in tokens.tokens]
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{len(names)} ({shown}), ids {tokens.first} to {tokens.end - 1}"
+        found["scaled positions"] = f"{changes.rope.method} ({listed})"
+    return found

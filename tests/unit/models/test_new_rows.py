@@ -14,13 +14,15 @@ from tests.unit.models.test_scores import packed_batch
 from tests.unit.models.tiny_models import FAMILIES, VOCABULARY, own_attention, tiny_model
 from tests.unit.models.tiny_tuners import IDS, NAMES, STEP_SIZES, build, logits, train
 from tunesmith.core.errors import TunesmithError
+from tunesmith.models import frozen_scores
 from tunesmith.models.anatomy import base_model
+from tunesmith.models.frozen_scores import is_frozen_linear
 from tunesmith.models.new_rows import fold_rows, give_rows, mount_rows, row_parameters
 from tunesmith.models.new_rows_tuner import NewRowsTuner
 from tunesmith.models.saved_weights import save_whole_model
 from tunesmith.models.scores import score_batch
 from tunesmith.models.token_manifest import NewToken, TokenManifest
-from tunesmith.models.tuners.base import trained_parameters
+from tunesmith.models.tuners.base import Tuner, trained_parameters
 
 # Tokens that the batches of other tests use count as new here, or lie behind the vocabulary.
 INSIDE, BEHIND = 60, VOCABULARY
@@ -51,7 +53,9 @@ def row_gradients(model: Any, tokens: TokenManifest, batch: Any, *, is_plain: bo
         loss = loss + (scores.entropy_N * factors.flip(0)).sum()
     loss.backward()
     if not is_plain:
-        return [scores.logps_N.detach(), *(parameter.grad for parameter in row_parameters(model))]  # type: ignore[misc]
+        found = [parameter.grad for parameter in row_parameters(model)]
+        assert all(gradient is not None for gradient in found)
+        return [scores.logps_N.detach(), *(gradient for gradient in found if gradient is not None)]
     weights = {id(end.weight): end.weight for end in ends}
     return [scores.logps_N.detach(), *(w.grad[tokens.first : tokens.end] for w in weights.values())]
 
@@ -188,3 +192,23 @@ def test_an_embedding_trained_whole_needs_no_rows_and_an_adapted_one_is_refused(
     listed = NewRowsTuner(build("trainable_tokens", trainable_token_ids=tuple(range(INSIDE, INSIDE + 20))), tokens)
     model = listed.attach(small(tie_word_embeddings=True))
     assert trained_parameters(model) and not row_parameters(model)
+
+
+def test_a_head_with_a_few_new_rows_keeps_the_scorer_of_frozen_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama").requires_grad_(False).to(torch.bfloat16)
+    mount_rows(model, manifest(INSIDE), pure_bf16=False)
+    assert is_frozen_linear(model.lm_head)
+    found = row_gradients(model, manifest(INSIDE), packed_batch(), is_plain=False, entropy=False)
+    for parameter in row_parameters(model):
+        parameter.grad = None
+    monkeypatch.setattr(frozen_scores, "_MOST_NEW_ROWS", 19)
+    assert not is_frozen_linear(model.lm_head)
+    expected = row_gradients(model, manifest(INSIDE), packed_batch(), is_plain=False, entropy=False)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_every_word_of_the_contract_reaches_the_tuner_inside() -> None:
+    contract = {name for name in vars(Tuner) if not name.startswith("_")}
+    answered = {*vars(NewRowsTuner), *vars(NewRowsTuner(build("lora"), manifest(INSIDE)))}
+    assert contract <= answered
