@@ -118,7 +118,7 @@ def _train(method: str, folder: Path, work: Path, *, seed: int, steps: int | Non
     if steps is not None:
         keys["max_steps"] = steps
     if method in ("orpo", "simpo", "rm"):
-        keys |= {"eval_dataset": "held_out", "do_eval": True}
+        keys |= {"eval_dataset": "held_out", "do_train": True, "do_eval": True}
     result = train.run(load_config(keys, command="train"))
     kept = ("steps", "tokens", "seconds", "train_loss", "reference", "eval")
     return {**{name: result[name] for name in kept}, "curve": curve(folder)}

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch._functorch.config
 from torch import Tensor, nn
 
 from tunesmith.core.optional import has_package
@@ -34,6 +35,9 @@ _WORTH = {"cpu": 1.0e14, "cuda": 5.0e16}
 # layers it grows as the root of their number (bfloat16: 0.9e-2 at 2, 2.6e-2 at 4, 8e-2 at 30). A wrong sum gives 1.
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _TRIAL_ENDS: tuple[int, ...] = (37, 79)
+# Share of a layer's activations that compiled code keeps on a CPU; what is cheap is computed again. Measured: a quarter
+# to a third of them less for 2 to 5 % of the speed.
+_KEPT_ACTIVATIONS = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ def compile_layers(
     those of torch.compile. Compiled code is kept in the user's cache folder for later runs.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache() / "compiled"))
+    if all(parameter.device.type == "cpu" for parameter in model.parameters()):
+        torch._functorch.config.activation_memory_budget = _KEPT_ACTIVATIONS
     was_training = model.training
     model.train()
     begin = time.monotonic()
