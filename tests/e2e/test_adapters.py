@@ -44,7 +44,6 @@ def run(keys: Keys, **changes: Any) -> Keys:
         {"pissa_init": True, "loraplus_lr_ratio": 4.0, "lora_rank": 4},
         {"init_lora_weights": "eva", "lora_rank": 4, "start_rows": 16},
         {"init_weights": "lora-ga", "lora_rank": 4, "start_rows": 10},
-        {"init_lora_weights": "corda", "lora_rank": 4, "start_rows": 10},
     ],
 )
 def test_adapters_of_a_kind_are_resumed_trained_on_and_exported(tuner: Keys, keys: Keys, tmp_path: Path) -> None:
