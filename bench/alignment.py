@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the 135M model learns from preferences: how often it prefers the better of two held-out answers, ties half.
 
-    python bench/alignment.py [--cells dpo_0 kto …] [--work FOLDER] [--budget_minutes 60]
+    python bench/alignment.py [--pairs FILE] [--cells dpo_0 kto …] [--work FOLDER] [--budget_minutes 60]
 
-60 pairs of the bundled set are trained on, the other 100 are held out. A policy prefers the answer whose log-prob has
+100 pairs are held out, of the bundled set or of a file in ShareGPT's layout; the others are trained on. A policy prefers the answer whose log-prob has
 grown more against the model before training (which prefers neither: 50 %); ORPO and SimPO also by their own reward, the
 mean log-prob, for which the cell `before` has the figures without training. Beside them stand rules that understand
 nothing: the longer answer, and the answer that begins as chosen ones did.
@@ -26,7 +26,7 @@ from tunesmith.config.load import load_config
 from tunesmith.jobs import train
 
 _PAIRS = Path(__file__).resolve().parents[1] / "data" / "preference.jsonl"
-_NUM_TRAINED = 60
+_NUM_HELD_OUT = 100
 _MODEL = "smollm2-135m"
 _SHARED: Mapping[str, Any] = {
     "model_name_or_path": _MODEL,
@@ -64,35 +64,54 @@ def main() -> None:
     """Measure all cells that are not there yet and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", nargs="+", default=list(_CELLS), choices=_CELLS)
+    parser.add_argument("--pairs", type=Path, default=_PAIRS, help="pairs as the bundled set or ShareGPT has them")
     parser.add_argument("--work", type=Path, help="folder for data and adapters; unset: a temporary one")
     parser.add_argument("--steps", type=int, help="end training after so many steps, to try the script")
     parser.add_argument("--results", default="alignment", help="folder below bench/results")
     parser.add_argument("--budget_minutes", type=float, default=60)
     chosen = parser.parse_args()
     work = chosen.work or Path(tempfile.mkdtemp(prefix="alignment-"))
-    write_data(work)
+    write_data(work, chosen.pairs)
     cells = [Cell(name=name, measure=partial(_measure, name, work, chosen.steps)) for name in chosen.cells]
     run_cells(chosen.results, cells, budget_minutes=chosen.budget_minutes)
 
 
-def write_data(work: Path) -> None:
+def write_data(work: Path, pairs: Path) -> None:
     """Divide the pairs, and write those for training also as answers that are liked or not."""
-    rows = [json.loads(line) for line in _PAIRS.read_text(encoding="utf-8").splitlines()]
+    text = pairs.read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()] if pairs.suffix == ".jsonl" else json.loads(text)
     random.Random(0).shuffle(rows)
-    trained, held_out = rows[:_NUM_TRAINED], rows[_NUM_TRAINED:]
+    trained, held_out = rows[:-_NUM_HELD_OUT], rows[-_NUM_HELD_OUT:]
+    columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
+    described = {"formatting": "sharegpt", "ranking": True, "columns": columns}
+    info = {
+        "pairs": {"file_name": "pairs.jsonl", **described},
+        "held_out": {"file_name": "held_out.jsonl", **described},
+        "feedback": {
+            "file_name": "feedback.jsonl",
+            "formatting": "sharegpt",
+            "columns": {"messages": "conversations", "kto_tag": "kto_tag"},
+        },
+    }
     feedback = [
-        {"instruction": row["instruction"], "output": row[side], "kto_tag": side == "chosen"}
-        for row in trained
+        {"conversations": [*row["conversations"], row[side]], "kto_tag": side == "chosen"}
+        for row in map(_as_sharegpt, trained)
         for side in ("chosen", "rejected")
     ]
     work.mkdir(parents=True, exist_ok=True)
-    for name, made in (("pairs", trained), ("held_out", held_out), ("feedback", feedback)):
+    for name, made in (
+        ("pairs", map(_as_sharegpt, trained)), ("held_out", map(_as_sharegpt, held_out)), ("feedback", feedback),
+    ):  # fmt: skip
         (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
-    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    info = {
-        name: {"file_name": f"{name}.jsonl", "ranking": True, "columns": columns} for name in ("pairs", "held_out")
-    } | {"feedback": {"file_name": "feedback.jsonl", "columns": {"prompt": "instruction", "kto_tag": "kto_tag"}}}
     (work / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+
+
+def _as_sharegpt(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a pair in ShareGPT's layout; the bundled set has one instruction and two texts."""
+    if "conversations" in row:
+        return row
+    answers = {side: {"from": "gpt", "value": row[side]} for side in ("chosen", "rejected")}
+    return {"conversations": [{"from": "human", "value": row["instruction"]}], **answers}
 
 
 def _measure(name: str, work: Path, steps: int | None) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ def describe_machine() -> dict[str, Any]:
     machine = {
         "cpu": lines.get("model name", platform.processor()),
         "cores": os.cpu_count(),
+        "cores_used": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "flags": [flag for flag in _FLAGS if flag in flags],
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
