@@ -55,15 +55,40 @@ def give_rows(model: Any, tokens: TokenManifest, num_rows: int) -> None:
 
     An embedding that is large enough stays as it is; a larger one keeps the number format.
     """
-    if tokens.end > num_rows:
-        with torch.random.fork_rng(devices=[]):
-            model.resize_token_embeddings(tokens.end, mean_resizing=False)
+    reason = _grow(model, tokens, num_rows) if tokens.end > num_rows else None
+    ends = [end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None]
+    if reason is None and any(len(end.weight) < tokens.end for end in ends):
+        reason = f"embedding and head have {', '.join(str(len(end.weight)) for end in ends)} rows"
+    if reason is not None:
+        raise refusal(
+            "model.tokens_unsupported",
+            f"Models of type {model.config.model_type} cannot be given {tokens.end} embeddings: {reason}.",
+            "Use tokens that the vocabulary has, such as reserved ones.",
+            key="add_tokens",
+        )
     generator = torch.Generator().manual_seed(tokens.seed)
     seen: set[int] = set()
-    for end in (model.get_input_embeddings(), model.get_output_embeddings()):
-        if end is not None and id(end.weight) not in seen:
+    for end in ends:
+        if id(end.weight) not in seen:
             seen.add(id(end.weight))
             end.weight[tokens.first : tokens.end] = _start(end.weight, tokens, generator).to(end.weight)
+
+
+def _grow(model: Any, tokens: TokenManifest, num_rows: int) -> str | None:
+    """Let embedding and head have more rows, or say why they cannot: a model may have other tables by token."""
+    tables = [name for name, table in model.named_buffers() if _is_table(table, num_rows)]
+    if tables:
+        return f"{tables[0]} is a table of all tokens, too"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model.resize_token_embeddings(tokens.end, mean_resizing=False)
+    except (AttributeError, ValueError, TypeError) as error:  # of types whose embeddings transformers cannot exchange
+        return " ".join(str(error).split())[:200]
+    return None
+
+
+def _is_table(table: Tensor, num_rows: int) -> bool:
+    return table.ndim > 0 and len(table) == num_rows and not table.is_floating_point()
 
 
 def _start(weight_VD: Tensor, tokens: TokenManifest, generator: torch.Generator) -> Tensor:

@@ -137,10 +137,12 @@ def _derive(config: RunConfig, section: PositionSection, model_config: PreTraine
     flat = full_parameters(model_config)
     text: Any = model_config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
-    if not flat or not isinstance(positions, int) or positions <= 0:
+    is_other = bool(flat) and "rope_type" not in flat  # kinds of layers without one that sees all positions
+    if not flat or is_other or not isinstance(positions, int) or positions <= 0:
         raise refusal(
             "model.rope_unsupported",
-            f"Models of type {model_config.model_type} have no rotary positions that could be scaled.",
+            f"Models of type {model_config.model_type} have no rotary positions that could be scaled"
+            + (f" for all layers (their kinds: {', '.join(sorted(flat))})." if is_other else "."),
             "Leave rope_scaling out; the model's own length is the limit.",
             key="rope_scaling",
         )

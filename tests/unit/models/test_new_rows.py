@@ -173,6 +173,17 @@ def test_a_whole_model_with_rows_is_saved_plain(tmp_path: Path) -> None:
     assert written == (tmp_path / "plain" / "model.safetensors").read_bytes()
 
 
+def test_a_model_with_other_tables_by_token_is_refused() -> None:
+    model = tiny_model("llama")
+    model.register_buffer("experts_of_tokens", torch.zeros(VOCABULARY, 2, dtype=torch.long))
+    with pytest.raises(TunesmithError) as refused:
+        give_rows(model, manifest(BEHIND, 3), VOCABULARY)
+    assert "experts_of_tokens" in refused.value.problems[0].message
+    give_rows(model, manifest(INSIDE), VOCABULARY)  # nothing grows
+    with pytest.raises(TunesmithError):
+        give_rows(tiny_model("llama"), manifest(BEHIND, 3), VOCABULARY + 9)
+
+
 def test_rows_stay_in_full_precision_beside_a_short_model() -> None:
     model = small().to(torch.bfloat16)
     _, model = with_tuner("lora", model, manifest(INSIDE))
