@@ -55,12 +55,16 @@ class Inputs:
             self._take(name, rows.float())
 
 
-def weight_gradients(layers: Mapping[str, nn.Module], batches: Iterable[Batch], loss: Loss) -> dict[str, Tensor]:
+def weight_gradients(layers: Mapping[str, Any], batches: Iterable[Batch], loss: Loss) -> dict[str, Tensor]:
     """Sum the gradients that the layers' base weights would have, [outputs, inputs], without training them.
 
     The gradient of a layer's output times its input is that of the weight, also where the weight is quantised.
     """
-    sums: dict[str, Tensor] = {}
+    # Made first, and added to in place: sums among activations leave memory in pieces (135M: 6.6 GB, not 3.5).
+    sums = {
+        name: torch.zeros(layer.out_features, layer.in_features, device=layer.get_base_layer().weight.device)
+        for name, layer in layers.items()
+    }
 
     def see(name: str, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         if output.requires_grad:
@@ -68,8 +72,7 @@ def weight_gradients(layers: Mapping[str, nn.Module], batches: Iterable[Batch], 
 
     def add(name: str, x: Tensor, grad: Tensor) -> None:
         grad_NO, rows_NI = grad.reshape(-1, grad.shape[-1]).float(), x.reshape(-1, x.shape[-1]).float()
-        found = grad_NO.t() @ rows_NI
-        sums[name] = sums[name].add_(found) if name in sums else found
+        sums[name].addmm_(grad_NO.t(), rows_NI)
 
     with contextlib.ExitStack() as stack:
         for name, layer in layers.items():

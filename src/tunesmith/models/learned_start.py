@@ -160,8 +160,9 @@ class LoraGa(LearnedStart):
         gradients = weight_gradients(layers, batches, loss)
         model.zero_grad(set_to_none=True)
         for name, layer in layers.items():
-            if name in gradients and bool(gradients[name].any()):
-                left_OR, right_RI = self.factors(gradients.pop(name), layer)
+            gradient_OI = gradients.pop(name)
+            if bool(gradient_OI.any()):  # an expert that no row reached begins as plain LoRA does
+                left_OR, right_RI = self.factors(gradient_OI, layer)
                 set_start(layer, right_RI=right_RI, left_OR=left_OR)
         return {}
 
@@ -202,8 +203,9 @@ class Corda(LearnedStart):
         moments: dict[str, Tensor] = {}
 
         def add(name: str, rows: Tensor) -> None:
-            found = rows.t() @ rows
-            moments[name] = moments[name].add_(found) if name in moments else found
+            if name not in moments:
+                moments[name] = torch.zeros(rows.shape[1], rows.shape[1], device=rows.device)
+            moments[name].addmm_(rows.t(), rows)
 
         inputs = Inputs(layers, add)
         inputs.read(batches, loss, kept=_filled)
