@@ -17,10 +17,10 @@ _SHAPES_ROWS = frozenset(
     {
         "data from a hub",
         "mixing by turns",
-        "new tokens",
         "other tool formats",
         "prepared data on disk",
         "reasoning templates",
+        "special tokens of texts as plain text",
         "streamed data",
     }
 )

@@ -38,7 +38,7 @@ def test_no_output_folder_and_no_dates_of_evaluation_are_asked_for() -> None:
         ({**DATA, "val_size": 0.1, "eval_dataset": "other.jsonl"}, ["config.keys_conflict"]),
         ({**DATA, "stage": "dpoo"}, ["config.value_unknown"]),
         ({**DATA, "cutof_len": 5}, ["config.key_unknown"]),
-        ({**DATA, "add_special_tokens": "<a>"}, ["config.key_pending"]),
+        ({**DATA, "split_special_tokens": True}, ["config.key_pending"]),
     ],
 )
 def test_what_shapes_rows_is_refused_as_everywhere(keys: dict[str, Any], expected: list[str]) -> None:
