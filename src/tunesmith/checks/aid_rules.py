@@ -32,7 +32,7 @@ def aids_have_an_effect(context: CheckContext) -> Iterator[Finding]:
         ("activation_offloading", aids.activation_offloading and is_cpu, "activations are in the CPU's memory anyway"),
         (
             "upcast_layernorm",
-            aids.upcast_layernorm and not config.training.bf16 and not config.training.fp16,
+            aids.upcast_layernorm and config.training.bf16 is False and not config.training.fp16,
             "without bf16 or fp16 all weights are in float32",
         ),
         ("fp8_enable_fsdp_float8_all_gather", aids.fp8_enable_fsdp_float8_all_gather, "no FSDP shares the weights"),

@@ -1,6 +1,6 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the numbers of keys that the user set to auto, by published findings, and says why.
+"""Chooses the numbers of keys that the user set to auto, by published findings, and the number format; says why.
 
 Schulman et al., "LoRA Without Regret" (thinkingmachines.ai/blog/lora, 2025): on all linear layers LoRA learns as full
 training does while it has capacity, at ten times the learning rate, whatever the rank; alpha is 32. The rule of the
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from tunesmith.checks.context import Parts
@@ -22,8 +23,10 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import refusal
 from tunesmith.core.progress import say
 from tunesmith.models.anatomy import base_model
-from tunesmith.models.load import load_skeleton
+from tunesmith.models.load import load_model_config, load_skeleton
+from tunesmith.training.arguments import training_device
 from tunesmith.training.checkpoints import read_manifest
+from tunesmith.training.precision import fast_bf16, names_no_format
 
 _RANKS = (16, 32, 64, 128, 256)
 _PREFERENCE_RANKS = (8, *_RANKS)
@@ -53,6 +56,19 @@ def choose_numbers(config: RunConfig, parts: Parts, checkpoint: Path | None = No
     if "learning_rate" in wanted:
         chosen |= _rate(config, model)
     return config.with_choices(chosen)
+
+
+def choose_format(config: RunConfig, parts: Parts, checkpoint: Path | None = None) -> RunConfig:
+    """Settle bf16 where the run names no format: as the checkpoint has it, else by the stored weights and the device."""
+    if not names_no_format(config.training) or parts.folder is None:
+        return config
+    if checkpoint is not None:
+        return config.with_choices({"bf16": bool(read_manifest(checkpoint).record["config"].get("bf16"))})
+    is_stored = load_model_config(parts.folder).dtype == torch.bfloat16
+    unit = fast_bf16(training_device(config.run)) if is_stored else ""
+    if unit:
+        say(f"bf16: on, as the weights are stored, because {unit} multiplies it in hardware (bf16: false: float32).")
+    return config.with_choices({"bf16": bool(unit)})
 
 
 def _rank(config: RunConfig, model: nn.Module, num_tokens: int | None) -> int:

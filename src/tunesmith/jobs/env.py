@@ -175,7 +175,7 @@ def cpu_report(load: LoadMeter) -> dict[str, Any]:
         "numa_nodes": cpu.numa_nodes,
         "numa": numa_note(cpu),
         "flags": list(cpu.flags),
-        "bf16": f"in hardware ({unit}): bf16: true is fast" if unit else "emulated: float32 is faster",
+        "bf16": f"in hardware ({unit}), used for weights stored in it" if unit else "emulated: float32 is faster",
         "policy": {"threads": policy.threads, "wait": policy.wait, "environment": dict(policy.environment)},
         "allocator": os.environ.get("LD_PRELOAD") or "the system's",
     }

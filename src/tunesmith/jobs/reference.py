@@ -191,7 +191,7 @@ class RunReference:
             "layout": policy.layout,
             "device": device.type,
             "dtype": str(next(policy.model.parameters()).dtype),
-            "precision": [config.training.bf16, config.training.fp16, config.training.pure_bf16],
+            "precision": [bool(config.training.bf16), config.training.fp16, config.training.pure_bf16],
             "versions": installed_versions(),
             "code": [_code_of_models(), code_fingerprint()],
         }

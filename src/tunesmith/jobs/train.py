@@ -30,7 +30,7 @@ from tunesmith.jobs.assembly import (
     run_arguments,
     side_bytes,
 )
-from tunesmith.jobs.automatic import choose_numbers
+from tunesmith.jobs.automatic import choose_format, choose_numbers
 from tunesmith.jobs.batch_search import settle_batch
 from tunesmith.jobs.compiling import settle_compiling
 from tunesmith.jobs.fingerprints import run_fingerprints
@@ -115,7 +115,8 @@ def prepare_run(asked: RunConfig) -> Prepared:
     report.raise_if_refused()
     for problem in report.warnings:
         emit_warning(problem)
-    numbers = choose_numbers(config, report.parts, begins[0].checkpoint if begins else None)
+    checkpoint = begins[0].checkpoint if begins else None
+    numbers = choose_format(choose_numbers(config, report.parts, checkpoint), report.parts, checkpoint)
     chosen = {key: value for key, value in numbers.flat.items() if value != config.flat[key]}
     config, asked = config.with_choices(chosen), asked.with_choices(chosen)
     adapters = [Path(adapter) for adapter in config.model.adapter_name_or_path]

@@ -50,6 +50,7 @@ def build_arguments(
         "activation_checkpointing": is_checkpointing,
         "activation_checkpointing_kwargs": checkpointing_kwargs(training, model) if is_checkpointing else None,
         "save_only_model": training.save_only_model,
+        "bf16": bool(training.bf16),
         "optim": transformers_name(training.optim),
         "optim_target_modules": None,
         "per_device_train_batch_size": training.batch_rows,

@@ -120,3 +120,39 @@ def test_a_resumed_run_takes_the_numbers_of_its_checkpoint(monkeypatch: pytest.M
 def test_other_words_are_refused() -> None:
     with pytest.raises(TunesmithError):
         load_config({**RUN, "lora_rank": "best"}, command="train")
+
+
+@pytest.mark.parametrize(
+    ("stored", "unit", "keys", "expected"),
+    [
+        (torch.bfloat16, "amx_bf16", {}, True),
+        (torch.bfloat16, "", {}, False),
+        (torch.float32, "amx_bf16", {}, False),
+        (torch.bfloat16, "amx_bf16", {"bf16": False}, False),
+        (torch.bfloat16, "amx_bf16", {"pure_bf16": True}, None),
+        (torch.bfloat16, "amx_bf16", {"fp16": True}, None),
+    ],
+)
+def test_the_format_follows_weights_and_device(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stored: torch.dtype,
+    unit: str,
+    keys: dict[str, Any],
+    expected: bool | None,
+) -> None:
+    monkeypatch.setattr(automatic, "load_model_config", lambda folder: LlamaConfig(**SHAPE, dtype=stored))
+    monkeypatch.setattr(automatic, "fast_bf16", lambda device: unit)
+    config = load_config({**RUN, **keys}, command="train")
+    chosen = automatic.choose_format(config, Parts(folder=Path("x")))
+    assert chosen.training.bf16 is expected
+    assert ("bf16: on" in capsys.readouterr().err) == (expected is True)
+
+
+def test_a_resumed_run_keeps_the_format_of_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Manifest:
+        record = json.loads(json.dumps({"config": {"bf16": True}}))
+
+    monkeypatch.setattr(automatic, "read_manifest", lambda folder: Manifest)
+    config = load_config(RUN, command="train")
+    assert automatic.choose_format(config, Parts(folder=Path("x")), Path("checkpoint-5")).training.bf16 is True

@@ -65,7 +65,9 @@ class TrainingSection(Section):
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="Second Adam coefficient.")
     adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are clipped to this norm; 0: never.")
-    bf16: bool = Field(False, description="Mixed precision with bfloat16.")
+    bf16: bool | None = Field(
+        None, description="Mixed precision with bfloat16; unset: on for weights stored in it, where it is fast."
+    )
     fp16: bool = Field(False, description="Mixed precision with float16.")
     pure_bf16: bool = Field(False, description="Weights and optimizer in bfloat16, without mixed precision.")
     tf32: bool | None = Field(None, description="TF32 matrix products on NVIDIA GPUs; unset: PyTorch's default.")
