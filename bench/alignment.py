@@ -4,10 +4,10 @@
 
     python bench/alignment.py [--pairs FILE] [--cells dpo_0 kto …] [--work FOLDER] [--budget_minutes 60]
 
-100 pairs are held out, of the bundled set or of a file in ShareGPT's layout; the others are trained on. A policy prefers
-the answer whose log-prob has grown more against the model before training (which prefers neither: 50 %); ORPO and SimPO
-also by their own reward, the mean log-prob, for which the cell `before` has the figures without training. Beside them
-stand rules that understand nothing: the longer answer, and the answer that begins as chosen ones did.
+100 pairs are held out, of the bundled set or of a file in ShareGPT's layout; the others are trained on. A policy
+prefers the answer whose log-prob has grown more against the model before training (which prefers neither: 50 %); ORPO
+and SimPO also by their own reward, the mean log-prob, for which the cell `before` has the figures without training.
+Beside them stand rules that understand nothing: the longer answer, and the answer that begins as chosen ones did.
 """
 
 import argparse

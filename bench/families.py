@@ -4,7 +4,7 @@
 
     PYTHONPATH=src:. python bench/families.py [--types llama qwen3 …] [--budget_minutes 15] [--again]
 
-scripts/family_facts.py turns the results into what `tunesmith models` and docs/reference/models.md show.
+scripts/family_table.py turns the results into what `tunesmith models` and docs/reference/models.md show.
 """
 
 import argparse

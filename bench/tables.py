@@ -1,8 +1,8 @@
 # Copyright 2026 the tunesmith authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the tables of docs/performance.md anew from bench/results: what stands between a table's two marks.
+"""Writes the tables of docs/performance.md and docs/learning.md anew from bench/results, each between its two marks.
 
-python bench/tables.py [--check]              --check: fail where the page is not what the results say
+python bench/tables.py [--check]              --check: fail where a page is not what the results say
 """
 
 import argparse
@@ -15,20 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from cells import RESULTS
+from learning_tables import Table, alignment, learning, qlora, qlora_merge
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PAGES = tuple(Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "learning.md"))
 _MARKS = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Rewrite the page, or compare it."""
+    """Rewrite the pages, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    text = PAGE.read_text(encoding="utf-8")
-    written = write_tables(text)
-    if parser.parse_args().check:
-        sys.exit(0 if written == text else f"{PAGE.name} is not what bench/results says: run python bench/tables.py")
-    PAGE.write_text(written, encoding="utf-8")
+    is_check = parser.parse_args().check
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        written = write_tables(text)
+        if is_check and written != text:
+            sys.exit(f"{page.name} is not what bench/results says: run python bench/tables.py")
+        page.write_text(written, encoding="utf-8", newline="\n")
 
 
 def write_tables(text: str) -> str:
@@ -54,8 +57,9 @@ def _machine() -> str:
     if not machine:
         return "No figures yet."
     flags = ", ".join(machine["flags"])
+    used = machine.get("cores_used", machine["cores"])
     return (
-        f"{machine['cores']} cores of {machine['cpu']} ({flags}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{used} of {machine['cores']} cores of {machine['cpu']} ({flags}), {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"Python {machine['python']}, torch {machine['torch']}, transformers {machine['transformers']}."
     )
 
@@ -158,6 +162,10 @@ def _cells(bench: str, columns: Mapping[str, tuple[str, Callable[[Any], str]]], 
     return _rows(["", *columns], rows, f"python bench/{bench}.py")
 
 
+def _laid_out(table: Table, missing: str) -> str:
+    return _rows(*table, missing)
+
+
 def _seconds(value: float) -> str:
     return f"{value:.2f}"
 
@@ -180,6 +188,13 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "gpu": lambda: _ladder("gpu", "python bench/gpu/ladder.py"),
     "startup": lambda: _cells("startup", {"seconds": ("seconds", _seconds), "CPU-s": ("cpu_seconds", _seconds)}),
     "busy": lambda: _cells("busy_core", {"seconds": ("seconds", _seconds), "CPU-s": ("cpu_seconds", _seconds)}),
+    "learning": lambda: _laid_out(learning(), "python bench/learning.py"),
+    "qlora": lambda: _laid_out(qlora(), "python bench/qlora.py"),
+    "qlora_merge": lambda: _laid_out(qlora_merge(), "python bench/qlora.py"),
+    "alignment": lambda: _laid_out(alignment("alignment"), "python bench/alignment.py"),
+    "alignment_dpo_en": lambda: _laid_out(
+        alignment("alignment_dpo_en"), "python bench/alignment.py --pairs FILE --results alignment_dpo_en"
+    ),
     "scorer": lambda: _cells("scorer", {"peak MiB": ("peak_bytes", _megabytes)}, is_numbered=False),
 }
 
