@@ -93,12 +93,16 @@ def _ratios() -> str:
             setting["fastest_peer"],
             f"{setting['rss_ratio']:.2f}",
             setting["leanest_peer"],
+            f"{setting['speed_ratio_to_default']:.2f}" if "fastest_default" in setting else "",
+            f"{setting['rss_ratio_to_default']:.2f}" if "fastest_default" in setting else "",
+            setting.get("fastest_default", ""),
         ]
         for name in ("train", "dpo")
         for setting in _read(name).get("settings", [])
         if "speed_ratio" in setting
     ]
     head = ["setting", "speed of ours", "least to most", "to", "memory of ours", "to"]
+    head += ["speed", "memory", "to the fastest as it comes"]
     return _rows(head, rows, "python bench/train.py && python bench/dpo.py")
 
 

@@ -69,6 +69,19 @@ def summarise_setting(name: str, systems: Mapping[str, Sequence[Run]]) -> dict[s
         "rss_ratio": ours["peak_rss_bytes"] / peers[leanest]["peak_rss_bytes"],
         "rss_ratio_to_fastest": ours["peak_rss_bytes"] / peers[fastest]["peak_rss_bytes"],
         "speed_ratio_range": [min(speed) / max(theirs), max(speed) / min(theirs)],
+        **_to_defaults(ours, {system: values for system, values in peers.items() if len(split_system(system)) == 1}),
+    }
+
+
+def _to_defaults(ours: Mapping[str, Any], peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Compare ours with the fastest peer that was told nothing, in speed and memory."""
+    if not peers:
+        return {}
+    fastest = max(peers, key=lambda system: float(peers[system]["tokens_per_cpu_second"]))
+    return {
+        "fastest_default": fastest,
+        "speed_ratio_to_default": ours["tokens_per_cpu_second"] / peers[fastest]["tokens_per_cpu_second"],
+        "rss_ratio_to_default": ours["peak_rss_bytes"] / peers[fastest]["peak_rss_bytes"],
     }
 
 
