@@ -25,6 +25,8 @@ from tunesmith.core.optional import import_by_name
 KEY = "trust_remote_code"
 PACKAGES = "tunesmith_folder_code_"
 _CONSENT = re.compile(r"sha256:[0-9a-f]{64}")
+# Folders of a run inside its output folder; each is a model with the same code.
+_CHECKPOINT = re.compile(r"checkpoint-[0-9]+")
 _consents: set[str] = set()
 _known: dict[str, "FolderCode"] = {}  # package → what was imported as it
 
@@ -75,9 +77,10 @@ def has_consents() -> bool:
 
 
 def read_code(folder: Path) -> FolderCode:
-    """Read the Python files in a folder and the folders inside it."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.py") if path.is_file()}
-    files = {name: files[name] for name in sorted(files)}
+    """Read the Python files in a folder and the folders inside it, but not those of the checkpoints of a run."""
+    paths = {path.relative_to(folder): path for path in folder.rglob("*.py") if path.is_file()}
+    own = {inner.as_posix(): path for inner, path in paths.items() if _CHECKPOINT.fullmatch(inner.parts[0]) is None}
+    files = {name: own[name].read_bytes() for name in sorted(own)}
     total = hashlib.sha256()
     for name, data in files.items():
         total.update(f"{name}\0{hashlib.sha256(data).hexdigest()}\n".encode())
@@ -99,6 +102,22 @@ def allowed_class(folder: Path, auto_name: str, *, file: str = "config.json") ->
     return _import(code, module, name)
 
 
+def write_code(code: FolderCode, target: Path) -> None:
+    """Write code into another folder, where it has the same hash."""
+    for name, data in code.files.items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def copy_allowed_code(source: Path, target: Path) -> None:
+    """Give the copied files of a tokenizer the code that they name, where the user agreed to it."""
+    if _consents:
+        code = read_code(source)
+        if code.is_allowed:
+            write_code(code, target)
+
+
 def code_of(kind: type) -> FolderCode | None:
     """Give the files that a class was imported from; None for classes of installed packages."""
     return _known.get(kind.__module__.partition(".")[0])
@@ -118,7 +137,7 @@ def _reference(path: Path, auto_name: str) -> str | None:
 def _import(code: FolderCode, module: str, name: str) -> Any:
     _known[code.package] = code
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())  # first: nothing on the path may take the name of what was hashed
     try:
         return vars(import_by_name(f"{code.package}.{module}"))[name]
     except KeyError as error:

@@ -21,6 +21,7 @@ from tunesmith.checks.schedule import is_packing
 from tunesmith.config.run import RunConfig
 from tunesmith.core.cpu_policy import wait_policy
 from tunesmith.core.errors import refusal
+from tunesmith.core.folder_code import copy_allowed_code
 from tunesmith.core.progress import say
 from tunesmith.core.types import LayoutKind
 from tunesmith.data.mismatched import rows_for
@@ -344,6 +345,8 @@ def write_side_files(parts: Parts, folder: Path, *, quantization: Quantization |
         write_base_record(quantization, folder)
     for path in tokenizer_files(parts):
         shutil.copyfile(path, folder / path.name)
+    if parts.folder is not None:
+        copy_allowed_code(parts.folder, folder)
     if parts.folder is not None and (folder / CONFIG_FILE).is_file():  # a whole model holds its changes itself
         copy_manifest(parts.folder, folder)
     if parts.template is not None:

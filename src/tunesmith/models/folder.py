@@ -125,8 +125,10 @@ def _refuse_remote_code(folder: Path) -> None:
                 "Use a version of the model that transformers supports itself, or copy that code into the folder and "
                 "name it in auto_map without the repository; it can then be looked at and allowed.",
             )
+        if not references:
+            continue
         code = read_code(folder)
-        if references and not code.is_allowed:
+        if not code.is_allowed:
             changed = " The hash that trust_remote_code names is another one." if has_consents() else ""
             raise _code_refused(
                 path,

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
 from tunesmith.core.errors import refusal
-from tunesmith.core.folder_code import KEY, allowed_class, code_of
+from tunesmith.core.folder_code import KEY, allowed_class, code_of, write_code
 from tunesmith.core.progress import say
 
 _AUTO: tuple[Any, ...] = (AutoModelForCausalLM, AutoModelForSequenceClassification)
@@ -45,9 +45,5 @@ def own_config_type(folder: Path) -> type[PreTrainedConfig] | None:
 def write_own_code(model: PreTrainedModel, folder: Path) -> None:
     """Write the files that a model's classes come from beside its weights: it loads from there by the same hash."""
     code = code_of(type(model.config))
-    if code is None:
-        return
-    for name, data in code.files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    if code is not None:
+        write_code(code, folder)

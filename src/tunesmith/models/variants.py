@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunesmith import __version__
 from tunesmith.config.run import RunConfig
 from tunesmith.core.files import sha256_file, write_folder_atomic
+from tunesmith.core.folder_code import copy_allowed_code, read_code
 from tunesmith.core.progress import say
 from tunesmith.models.cache import user_cache
 from tunesmith.models.folder import VARIANT_FILE, check_folder, read_model_config
@@ -39,7 +41,13 @@ def with_changes(config: RunConfig, folder: Path) -> Path:
         check_folder(folder)
     files = sorted(path for path in folder.iterdir() if _is_copied(path))
     text = json.dumps(
-        {"weights": str(folder.resolve()), "num_rows": num_rows, "changes": changes.to_json()},
+        {
+            "weights": str(folder.resolve()),
+            "num_rows": num_rows,
+            "changes": changes.to_json(),
+            "code": read_code(folder).digest,
+            "made_by": __version__,
+        },
         indent=1,
         ensure_ascii=False,
     )
@@ -100,6 +108,7 @@ def _make(made: Path, folder: Path, files: list[Path], changes: Changes, text: s
         with write_folder_atomic(made) as temporary:
             for path in files:
                 shutil.copyfile(path, temporary / path.name)
+            copy_allowed_code(folder, temporary)
             (temporary / VARIANT_FILE).write_text(text + "\n", encoding="utf-8")
             if (folder / _CONFIG_FILE).is_file():
                 content = _changed_config(read_model_config(folder), folder, changes)

@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 import torch
 
+from tunesmith.checks.context import Parts
 from tunesmith.config.load import load_config
 from tunesmith.core import folder_code
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.folder_code import PACKAGES, allowed_class, give_consent, read_code
 from tunesmith.jobs import export, train
+from tunesmith.jobs.assembly import write_side_files
 from tunesmith.jobs.fingerprints import folder_fingerprint
 from tunesmith.models.load import load_model, load_model_config, load_skeleton
 from tunesmith.models.saved_weights import save_whole_model
+from tunesmith.models.variants import with_changes
 from tunesmith.templates.tokenizer import load_tokenizer
 
 CONFIGURATION = """
@@ -180,15 +183,40 @@ def test_saved_models_take_their_code_along(own: Path, tmp_path: Path) -> None:
     save_whole_model(model, saved)
     assert read_code(saved).digest == digest
     assert torch.equal(load(saved).state_dict()["lm_head.weight"], model.state_dict()["lm_head.weight"])
+    save_whole_model(model, saved / "checkpoint-10")  # as beside the last weights of a run
+    assert read_code(saved).digest == read_code(saved / "checkpoint-10").digest == digest
 
 
-def test_the_tokenizers_code_is_asked_for_too(own: Path) -> None:
+def test_no_other_module_takes_the_name_of_what_was_hashed(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = read_code(own)
+    other = tmp_path / "path" / code.package
+    other.mkdir(parents=True)
+    for name in ("configuration_own.py", "modeling_own.py"):
+        (other / name).write_text("raise SystemExit('ran')", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    give_consent(code.digest)
+    assert type(load(own)).__name__ == "OwnModel"
+
+
+def test_the_tokenizers_code_is_asked_for_too_and_goes_along(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     edit(own / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]})
     (own / "tokenization_own.py").write_text(TOKENIZER, encoding="utf-8")
     assert "is_own" not in vars(type(load_tokenizer(own)))
     assert "tokenization_own" in refused(own).message
     give_consent(read_code(own).digest)
     assert vars(type(load_tokenizer(own)))["is_own"]
+    monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "cache"))
+    config = load_config({"model_name_or_path": str(own), "add_tokens": "<north>"}, command="chat")
+    changed = with_changes(config, own)
+    beside = tmp_path / "adapter"
+    beside.mkdir()
+    write_side_files(Parts(folder=changed), beside)
+    for folder in (changed, beside):  # a run reads its rows from the first, an export from the second
+        assert vars(type(load_tokenizer(folder)))["is_own"], folder
 
 
 @pytest.mark.parametrize("value", ["yes please", "sha256:12", "", "sha256:" + "g" * 64])
