@@ -233,6 +233,21 @@ def test_a_resumed_run_on_kept_scores_ends_in_the_same_bytes(base: Keys, feedbac
     assert (tmp_path / "kto" / "adapter_model.safetensors").read_bytes() == expected
 
 
+def test_an_adapter_with_new_tokens_is_a_reference_with_them(base: Keys, tmp_path: Path) -> None:
+    """Policy and reference are one adapter and one set of new rows, so training starts at ln 2."""
+    adapter = tmp_path / "sft"
+    new = {"add_tokens": [" the", " order"], "learning_rate": 1e-2}
+    run({**base, **new, "stage": "sft", "dataset": "orders_train", "max_steps": 3, "output_dir": str(adapter)})
+    keys = {**base, "stage": "dpo", "dataset": "preference", "max_steps": 1, "lora_dropout": 0.0}
+    shared = {**keys, "output_dir": str(tmp_path / "dpo"), "ref_model_adapters": str(adapter)}
+    started = run({**shared, "adapter_name_or_path": str(adapter)})["reference"]["step_0"]
+    assert started["loss"] == pytest.approx(0.6931, abs=1e-4) and abs(started["margin"]) < 1e-4
+    with pytest.raises(TunesmithError) as caught:
+        run({**shared, "output_dir": str(tmp_path / "plain")})
+    (problem,) = caught.value.problems
+    assert problem.code == "tuner.adapter_mismatch" and "2 new tokens" in problem.message
+
+
 def test_an_adapter_of_quantised_weights_is_a_reference_on_them(base: Keys, tmp_path: Path) -> None:
     """Policy and reference are one adapter on one rounded base, so training starts at ln 2; on the plain one not."""
     pytest.importorskip("bitsandbytes")

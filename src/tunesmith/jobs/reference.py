@@ -30,10 +30,12 @@ from tunesmith.jobs.base_model import choose_attention
 from tunesmith.jobs.fingerprints import NamedReference, adapter_files, model_files
 from tunesmith.models.added_tuner import AddedTuner
 from tunesmith.models.load import load_model, resolve_model
+from tunesmith.models.new_rows_tuner import with_new_rows
 from tunesmith.models.quantized_loading import asked_quantization, read_base_record
 from tunesmith.models.quantizers.base import Quantization
 from tunesmith.models.scores import score_batch
 from tunesmith.models.tuners.base import Tuner, tuners
+from tunesmith.models.variant_file import Changes, missing_changes, read_manifest, read_variant
 from tunesmith.objectives.base import objectives
 from tunesmith.objectives.preference_params import StrengthParams
 from tunesmith.templates.tokenizer import load_tokenizer, padding_id, tokenizer_fingerprint
@@ -57,7 +59,26 @@ def named_reference(config: RunConfig, folder: Path) -> NamedReference | None:
         return None
     cached = Path(config.model.cache_dir) if config.model.cache_dir is not None else None
     found = folder if params.ref_model is None else resolve_model(params.ref_model, cached)
-    return NamedReference(folder=found, adapters=tuple(Path(name) for name in params.ref_model_adapters))
+    adapters = tuple(Path(name) for name in params.ref_model_adapters)
+    _refuse_other_changes(found, adapters)
+    return NamedReference(folder=found, adapters=adapters)
+
+
+def _refuse_other_changes(folder: Path, adapters: Sequence[Path]) -> None:
+    """Refuse adapters that were trained with new tokens or scaled positions which the reference does not have."""
+    variant = read_variant(folder)
+    held = Changes() if variant is None else variant.changes
+    for adapter in adapters:
+        lacking = missing_changes(read_manifest(adapter), held)
+        if lacking:
+            raise refusal(
+                "tuner.adapter_mismatch",
+                f"{adapter} was trained with {' and '.join(lacking)}, which the reference {folder} does not have.",
+                "Leave ref_model out where it is the base of the run and adapter_name_or_path brings the same; or merge "
+                "the adapter with `tunesmith export`, and name the result as ref_model without adapters.",
+                key="ref_model_adapters",
+                file=str(adapter),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +194,8 @@ class RunReference:
         model = load_model(self._named.folder, dtype=dtype, attention=attention, device=device, quantization=rounded)
         kind = tuners.get(config.run.finetuning_type)
         kind = kind if issubclass(kind, AddedTuner) else tuners.get("lora")
-        merged = kind(config.part(kind.Params)).prepare(model, self._named.adapters, is_trainable=False)
+        tuner = with_new_rows(kind(config.part(kind.Params)), self._named.folder)
+        merged = tuner.prepare(model, self._named.adapters, is_trainable=False)
         merged.requires_grad_(False)
         merged.eval()
         return merged

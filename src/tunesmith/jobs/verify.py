@@ -11,6 +11,7 @@ from typing import Any
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import Problem, TunesmithError, Where
 from tunesmith.models.load import resolve_model
+from tunesmith.models.variants import with_changes
 from tunesmith.templates.jinja_template import JinjaTemplate
 from tunesmith.templates.run_template import load_run_template, policy_of
 from tunesmith.templates.tokenizer import load_tokenizer
@@ -25,6 +26,7 @@ def run(config: RunConfig) -> dict[str, Any]:
     assert config.model.model_name_or_path is not None, "configuration rules ask for a model"
     cache = Path(config.model.cache_dir) if config.model.cache_dir else None
     folder = resolve_model(config.model.model_name_or_path, cache, revision=config.model.model_revision)
+    folder = with_changes(config, folder)
     tokenizer = load_tokenizer(folder)
     folders = [folder, *(Path(adapter) for adapter in config.model.adapter_name_or_path)]
     template = load_run_template(config, tokenizer, folders)

@@ -21,7 +21,7 @@ from tunesmith.core.report import emit_warning
 from tunesmith.models.attention.families import FOREST_TYPES
 from tunesmith.models.attention.forest import FOREST_NAMES, FOREST_VARLEN
 from tunesmith.models.embedded import EMBEDDED_MODELS, embedded_folder
-from tunesmith.models.folder import check_folder, read_model_config, weights_folder
+from tunesmith.models.folder import VARIANT_FILE, check_folder, read_model_config, weights_folder
 from tunesmith.models.hub import fetch_model
 from tunesmith.models.new_rows import as_stored, make_variant
 from tunesmith.models.own_code import own_config_type
@@ -41,7 +41,7 @@ def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision:
     """Give the local folder of a model named by path, embedded name or hub id; fetch or convert it when needed."""
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return path
+        return _published(path)
     if name_or_path.lower() in EMBEDDED_MODELS:
         return embedded_folder(name_or_path.lower(), cache_dir)
     if path.exists():
@@ -55,7 +55,20 @@ def resolve_model(name_or_path: str, cache_dir: Path | None = None, *, revision:
     fetched = fetch_model(name_or_path, cache_dir, revision) if _HUB_ID.fullmatch(name_or_path) else None
     if fetched is None:
         raise _path_missing(name_or_path)
-    return fetched
+    return _published(fetched)
+
+
+def _published(folder: Path) -> Path:
+    """Refuse a folder that points at weights elsewhere: only the cache holds such; a stranger's may name any place."""
+    if not (folder / VARIANT_FILE).exists():
+        return folder
+    raise refusal(
+        "model.folder_invalid",
+        f"{folder} holds {VARIANT_FILE}: it is a model as a run changed it in its cache, without weights of its own.",
+        "Name the model that the run started from, with the run's keys (add_tokens, rope_scaling) or its adapter.",
+        key="model_name_or_path",
+        file=str(folder / VARIANT_FILE),
+    )
 
 
 def load_model_config(folder: Path) -> PreTrainedConfig:

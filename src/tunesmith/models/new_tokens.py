@@ -90,9 +90,10 @@ def _names(values: Sequence[str] | None, key: str) -> list[str]:
             found[value] = None
             continue
         path = Path(value).expanduser()
-        if not path.is_file():
-            raise _malformed(path, "it does not exist", key)
-        found.update(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+        try:
+            found.update(dict.fromkeys(path.read_text(encoding="utf-8").split()))
+        except (OSError, ValueError) as error:
+            raise _malformed(path, " ".join(str(error).split())[:200], key) from error
     if "" in found:
         raise refusal("model.tokens_malformed", f"{key} holds an empty token.", "Leave it out.", key=key)
     return list(found)
@@ -186,7 +187,7 @@ def _as_saved(folder: Path, saved: Sequence[tuple[Path, TokenManifest]], wanted:
     """Add what the adapters were trained with, or refuse what contradicts it."""
     adapter, manifest = saved[-1]
     for other, earlier in saved[:-1]:
-        if earlier.tokens != manifest.tokens or earlier.base_digest != manifest.base_digest:
+        if not manifest.is_same_vocabulary(earlier):
             raise _conflict(adapter, f"{other} was trained with other new tokens")
     special = {token.content: token.special for token in manifest.tokens}
     tokenizer = read_tokenizer(folder)

@@ -49,6 +49,10 @@ class TokenManifest:
         """Ids by name."""
         return {token.content: token.id for token in self.tokens}
 
+    def is_same_vocabulary(self, other: "TokenManifest") -> bool:
+        """Say whether two lists add the same tokens to the same vocabulary, however their rows start."""
+        return self.tokens == other.tokens and self.base_digest == other.base_digest
+
     def to_json(self) -> dict[str, Any]:
         """Give the fields as a JSON object."""
         return asdict(self)

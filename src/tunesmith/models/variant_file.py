@@ -74,7 +74,7 @@ def read_manifest(adapter: Path) -> Changes:
         return Changes()
     try:
         return Changes.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise refusal(
             "tuner.adapter_unsupported",
             f"{path} does not say how the base model was changed: {error}.",
@@ -82,6 +82,16 @@ def read_manifest(adapter: Path) -> Changes:
             key="adapter_name_or_path",
             file=str(path),
         ) from error
+
+
+def missing_changes(asked: Changes, held: Changes) -> list[str]:
+    """Name what an adapter was trained with and a model does not have."""
+    missing = []
+    if asked.tokens is not None and (held.tokens is None or not asked.tokens.is_same_vocabulary(held.tokens)):
+        missing.append(f"{len(asked.tokens.tokens)} new tokens")
+    if asked.rope is not None and (held.rope is None or asked.rope.parameters != held.rope.parameters):
+        missing.append(f"{asked.rope.method} positions")
+    return missing
 
 
 def write_manifest(changes: Changes, folder: Path) -> None:

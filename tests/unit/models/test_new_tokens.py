@@ -3,6 +3,7 @@
 """Which tokens a run adds, what their files look like, and every contradiction that is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.unit.models.tiny_models import tiny_model
 from tunesmith.config.load import load_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.report import collected_warnings
-from tunesmith.models.load import load_model_config, load_skeleton
+from tunesmith.models.load import load_model_config, load_skeleton, resolve_model
+from tunesmith.models.rope import RopeScaling
 from tunesmith.models.token_manifest import TokenManifest
-from tunesmith.models.variant_file import Changes, read_variant, write_manifest
+from tunesmith.models.variant_file import Changes, missing_changes, read_variant, write_manifest
 from tunesmith.models.variants import copy_manifest, with_changes
 from tunesmith.templates.tokenizer import load_tokenizer, tokenizer_fingerprint, tokens_of_the_run
 
@@ -105,6 +107,8 @@ def test_files_name_tokens_and_descriptions(base: Path, tmp_path: Path) -> None:
     described.write_text("- a\n", encoding="utf-8")
     assert code_of(base, **keys) == "model.tokens_malformed"
     assert code_of(base, add_tokens=str(tmp_path / "none.txt")) == "model.tokens_malformed"
+    (tmp_path / "latin.txt").write_bytes("süden".encode("latin-1"))
+    assert code_of(base, add_tokens=str(tmp_path / "latin.txt")) == "model.tokens_malformed"
 
 
 def test_a_start_without_descriptions_and_known_tokens_are_told(base: Path) -> None:
@@ -143,8 +147,30 @@ def test_an_adapter_brings_its_tokens(base: Path, tmp_path: Path) -> None:
     assert manifest_of(changed(extended, **named)) == manifest_of(folder)
     second = adapter_of(changed(base, add_tokens="bar,foo"), tmp_path, "second")
     assert code_of(base, adapter_name_or_path=f"{adapter},{second}") == "model.tokens_conflict"
-    (adapter / "tunesmith_model.json").write_text('{"tokens": {}, "rope": null}', encoding="utf-8")
-    assert code_of(base, **named) == "tuner.adapter_unsupported"
+    whole = manifest_of(folder).to_json()
+    for broken in ({}, {**whole, "descriptions": []}):
+        text = json.dumps({"tokens": broken, "rope": None})
+        (adapter / "tunesmith_model.json").write_text(text, encoding="utf-8")
+        assert code_of(base, **named) == "tuner.adapter_unsupported"
+
+
+def test_a_changed_folder_is_no_model_to_name(base: Path) -> None:
+    """Its weights are elsewhere, wherever the file says: one that came with a download could name any place."""
+    folder = changed(base, add_tokens="foo")
+    with pytest.raises(TunesmithError) as refused:
+        resolve_model(str(folder))
+    assert refused.value.problems[0].code == "model.folder_invalid"
+
+
+def test_what_an_adapter_was_trained_with_and_a_model_lacks_is_named(base: Path) -> None:
+    tokens = manifest_of(changed(base, add_tokens="foo,bar"))
+    other = manifest_of(changed(base, add_tokens="foo"))
+    yarn, linear = (RopeScaling(parameters={"rope_type": name, "factor": 2.0}) for name in ("yarn", "linear"))
+    trained = Changes(tokens=tokens, rope=yarn)
+    assert missing_changes(Changes(), trained) == [] == missing_changes(trained, trained)
+    assert missing_changes(trained, Changes(tokens=replace(tokens, seed=1), rope=yarn)) == []
+    assert missing_changes(trained, Changes()) == ["2 new tokens", "yarn positions"]
+    assert missing_changes(trained, Changes(tokens=other, rope=linear)) == ["2 new tokens", "yarn positions"]
 
 
 def test_a_manifest_with_gaps_is_refused(base: Path, tmp_path: Path) -> None:
