@@ -59,7 +59,7 @@ def choose_numbers(config: RunConfig, parts: Parts, checkpoint: Path | None = No
 
 
 def choose_format(config: RunConfig, parts: Parts, checkpoint: Path | None = None) -> RunConfig:
-    """Settle bf16 where the run names no format: as the checkpoint has it, else by the stored weights and the device."""
+    """Settle bf16 where the run names no format: as the checkpoint has it, else by stored weights and device."""
     if not names_no_format(config.training) or parts.folder is None:
         return config
     if checkpoint is not None:

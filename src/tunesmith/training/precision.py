@@ -3,8 +3,8 @@
 """Which number format the weights are loaded in.
 
 LLaMA-Factory's rules: bf16 and fp16 load frozen weights in the short format and train float32 ones under autocast (the
-tuners see to those); pure_bf16 keeps everything in bfloat16. With bf16: false all is float32. A run that names no format
-computes in bfloat16 where the weights are stored in it and the device multiplies it in hardware.
+tuners see to those); pure_bf16 keeps everything in bfloat16. With bf16: false all is float32. A run that names no
+format computes in bfloat16 where the weights are stored in it and the device multiplies it in hardware.
 """
 
 import contextlib
