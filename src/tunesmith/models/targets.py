@@ -21,8 +21,19 @@ ADAPTABLE: Kinds = (nn.Linear, nn.Embedding, Conv1D)
 _REGEX_SIGNS = frozenset("\\^$*+?()[]{}|")
 # Linear layers of a model's own kind that compute what a plain one computes.
 _PLAIN_PRODUCTS = {"FalconLinear"}
-# Mamba's kernels read this layer's weight past its module, so what an adapter adds to it would not be computed.
-_READ_BY_KERNELS = dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"), "out_proj")
+# Layers whose adapter would learn nothing, by model type. Mamba's kernels read weights past their modules in training,
+# its dt_proj is read so everywhere, and so are two others; what only chooses keys or experts gives no gradient.
+_INDEXERS = ("axk2", "deepseek_v32", "dots3_note", "dots3_note_text", "glm_moe_dsa", "hy_v4")
+_OUT_OF_REACH: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("falcon_mamba", "mamba"), ("dt_proj", "out_proj", "x_proj")),
+    **dict.fromkeys(("bamba", "falcon_h1", "granitemoehybrid", "mamba2", "nemotron_h", "zamba2"), ("out_proj",)),
+    **dict.fromkeys(_INDEXERS, ("weights_proj", "wk", "wq_b")),
+    **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), ("index_qk_proj",)),
+    "deepseek_v4": ("weights_proj",),
+    "gemma3n_text": ("correction_coefs",),
+    "jamba": ("dt_proj",),
+    "longcat_flash": ("classifier",),
+}
 
 
 def resolve_targets(
@@ -65,8 +76,8 @@ def all_linear_names(model: nn.Module) -> list[str]:
         if (isinstance(module, nn.Linear | Conv1D) or is_quantised_layer(module)) and module is not head
     }
     unfit = {_short_name(name) for name, module in linear.items() if _computes_otherwise(module)}
-    kernels = _READ_BY_KERNELS.get(getattr(getattr(model, "config", None), "model_type", ""), "")
-    return sorted({_short_name(name) for name in linear} - unfit - {"lm_head", "score", kernels})
+    beyond = _OUT_OF_REACH.get(getattr(getattr(model, "config", None), "model_type", ""), ())
+    return sorted({_short_name(name) for name in linear} - unfit - {"lm_head", "score", *beyond})
 
 
 def _short_name(name: str) -> str:

@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`lora_target: all` reaches linear layers and nothing that only looks like one."""
 
+import inspect
+import re
+import sys
+
 import pytest
 import torch
 
@@ -30,9 +34,30 @@ def test_routers_that_give_more_than_a_product_stay(model_type: str, router: str
     assert torch.isfinite(wrapped(input_ids=torch.arange(3, 20)[None]).logits).all()
 
 
-def test_what_mambas_kernels_read_past_the_module_stays() -> None:
-    assert all_linear_names(random_model("mamba", attention=None)) == ["dt_proj", "in_proj", "x_proj"]
-    # The same name elsewhere is an ordinary layer.
+@pytest.mark.parametrize(
+    "model_type", ["mamba", "falcon_mamba", "jamba", "deepseek_v32", "qwen4_exp_text", "gemma3n_text"]
+)
+def test_every_kind_of_layer_that_is_adapted_gets_a_gradient(model_type: str) -> None:
+    """A layer whose weight is read past its module, or that only chooses, would be adapted in name only."""
+    model = build("lora", lora_rank=2).attach(random_model(model_type, attention=None))
+    model(input_ids=torch.arange(3, 20)[None]).logits.log_softmax(-1)[..., 5].sum().backward()
+    found: dict[str, bool] = {}
+    for name, weight in trained_parameters(model):
+        kind = name.partition(".lora_B")[0].rpartition(".")[2]
+        if ".lora_B" in name:
+            found[kind] = found.get(kind, False) or weight.grad is not None
+    assert found and all(found.values()), found
+
+
+@pytest.mark.parametrize("model_type", ["mamba", "falcon_mamba", "mamba2", "bamba", "granitemoehybrid", "zamba2"])
+def test_what_mambas_kernels_read_past_the_module_stays(model_type: str) -> None:
+    model = random_model(model_type, attention=None)
+    source = inspect.getsource(sys.modules[type(model).__module__])
+    read = set(re.findall(r"^ +(?:outproj_weight=)?self\.(\w+_proj)\.weight,$", source, re.MULTILINE))
+    assert "out_proj" in read and "in_proj" in all_linear_names(model) and not read & set(all_linear_names(model))
+
+
+def test_the_same_name_elsewhere_is_an_ordinary_layer() -> None:
     assert "out_proj" in all_linear_names(random_model("qwen3_5_text", attention=None))
 
 
