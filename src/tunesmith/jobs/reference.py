@@ -74,7 +74,7 @@ def _refuse_other_changes(folder: Path, adapters: Sequence[Path]) -> None:
             raise refusal(
                 "tuner.adapter_mismatch",
                 f"{adapter} was trained with {' and '.join(lacking)}, which the reference {folder} does not have.",
-                "Leave ref_model out where it is the base of the run and adapter_name_or_path brings the same; or merge "
+                "Leave ref_model out where it is the base of the run and adapter_name_or_path brings it too; or merge "
                 "the adapter with `tunesmith export`, and name the result as ref_model without adapters.",
                 key="ref_model_adapters",
                 file=str(adapter),
