@@ -13,37 +13,16 @@ from peft import AutoPeftModelForSequenceClassification
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.conftest import DatasetWriter
+from tests.e2e.pair_runs import Keys, pair_keys, run
 from tunesmith.config.load import load_config
 from tunesmith.core.errors import TunesmithError
-from tunesmith.jobs import export, score, train
-
-Keys = dict[str, Any]
+from tunesmith.jobs import export, score
 
 
 @pytest.fixture
 def keys(tiny_llama_folder: Path, repository: Path, tmp_path: Path) -> Keys:
-    """Give the keys of a sound run of 6 steps on pairs, in float32 on the CPU."""
-    return {
-        "stage": "rm",
-        "model_name_or_path": str(tiny_llama_folder),
-        "dataset": "preference",
-        "dataset_dir": str(repository / "data"),
-        "max_samples": 24,
-        "output_dir": str(tmp_path / "run"),
-        "finetuning_type": "lora",
-        "use_cpu": True,
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 1,
-        "learning_rate": 4e-3,
-        "lr_scheduler_type": "constant",
-        "logging_steps": 1,
-        "save_steps": 3,
-    }
-
-
-def run(keys: Keys, **changes: Any) -> Keys:
-    result: Keys = json.loads(json.dumps(train.run(load_config({**keys, **changes}, command="train")), allow_nan=False))
-    return result
+    """Give the keys of a sound run of 6 steps on pairs."""
+    return pair_keys("rm", model=tiny_llama_folder, repository=repository, output=tmp_path / "run")
 
 
 def scored(keys: Keys, path: Path, **changes: Any) -> tuple[Keys, list[Keys]]:
