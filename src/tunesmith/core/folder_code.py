@@ -49,6 +49,10 @@ class FolderCode:
         """Name of the package that they are imported as."""
         return PACKAGES + self.digest.removeprefix("sha256:")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to a worker process, where the modules can then be found as here."""
+        return _arrived, (self.folder, dict(self.files), self.digest)
+
     def listing(self) -> str:
         """List files and sizes for a message."""
         shown = [f"{name} ({len(data):,} bytes)" for name, data in list(self.files.items())[:8]]
@@ -118,6 +122,17 @@ def copy_allowed_code(source: Path, target: Path) -> None:
             write_code(code, target)
 
 
+def imported_code() -> tuple[FolderCode, ...]:
+    """Give the code that runs in this process: workers take it in before objects of its classes."""
+    return tuple(_known.values())
+
+
+def _arrived(folder: Path, files: Mapping[str, bytes], digest: str) -> FolderCode:
+    code = FolderCode(folder=folder, files=files, digest=digest)
+    _make_findable(code)
+    return code
+
+
 def code_of(kind: type) -> FolderCode | None:
     """Give the files that a class was imported from; None for classes of installed packages."""
     return _known.get(kind.__module__.partition(".")[0])
@@ -135,15 +150,19 @@ def _reference(path: Path, auto_name: str) -> str | None:
 
 
 def _import(code: FolderCode, module: str, name: str) -> Any:
-    _known[code.package] = code
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # first: nothing on the path may take the name of what was hashed
+    _make_findable(code)
     try:
         return vars(import_by_name(f"{code.package}.{module}"))[name]
     except KeyError as error:
         raise _broken(code, f"{module}.py has no class {name}") from error
     except ImportError as error:
         raise _broken(code, f"{module}.py cannot be imported: {error}") from error
+
+
+def _make_findable(code: FolderCode) -> None:
+    _known[code.package] = code
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())  # first: nothing on the path may take the name of what was hashed
 
 
 def _broken(code: FolderCode, reason: str) -> TunesmithError:

@@ -3,8 +3,11 @@
 """Code in a model's folder: refused with its files and hash, run by consent to that hash only, from those bytes."""
 
 import json
+import pickle
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from tunesmith.checks.context import Parts
 from tunesmith.config.load import load_config
 from tunesmith.core import folder_code
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.folder_code import PACKAGES, allowed_class, give_consent, read_code
+from tunesmith.core.folder_code import PACKAGES, allowed_class, give_consent, imported_code, read_code
 from tunesmith.jobs import export, train
 from tunesmith.jobs.assembly import write_side_files
 from tunesmith.jobs.fingerprints import folder_fingerprint
@@ -217,6 +220,21 @@ def test_the_tokenizers_code_is_asked_for_too_and_goes_along(
     write_side_files(Parts(folder=changed), beside)
     for folder in (changed, beside):  # a run reads its rows from the first, an export from the second
         assert vars(type(load_tokenizer(folder)))["is_own"], folder
+
+
+def test_a_worker_process_takes_in_the_tokenizers_code(own: Path, tmp_path: Path) -> None:
+    """As workers that are started anew do on Windows and macOS; without the code first they would end at once."""
+    edit(own / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "tokenization_own.OwnTokenizer"]})
+    (own / "tokenization_own.py").write_text(TOKENIZER, encoding="utf-8")
+    give_consent(read_code(own).digest)
+    tokenizer = load_tokenizer(own)  # its code is imported only now
+    (tmp_path / "sent").write_bytes(pickle.dumps((imported_code(), tokenizer)))
+    program = (
+        "import pathlib, pickle, sys; tokenizer = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())[1];"
+        "sys.exit(0 if vars(type(tokenizer))['is_own'] and tokenizer('here')['input_ids'] else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "sent")], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("value", ["yes please", "sha256:12", "", "sha256:" + "g" * 64])

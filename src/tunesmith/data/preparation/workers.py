@@ -22,6 +22,7 @@ from typing import Literal
 import torch
 
 from tunesmith.core.errors import Problem, TunesmithError, refusal
+from tunesmith.core.folder_code import imported_code
 from tunesmith.core.optional import import_by_name
 from tunesmith.core.types import RowKind
 from tunesmith.data.blocks import Block
@@ -93,7 +94,8 @@ def make_in_workers(
         num_workers,
         mp_context=multiprocessing.get_context(start_method),
         initializer=_begin,
-        initargs=(workshop, bench if start_method == "fork" else None, Path.cwd(), tuple(sys.path)),
+        # The code first: a tokenizer may be of a class from a model's folder.
+        initargs=(imported_code(), workshop, bench if start_method == "fork" else None, Path.cwd(), tuple(sys.path)),
     )
     others = set(multiprocessing.active_children())
     try:
@@ -172,7 +174,7 @@ def _quiet_threads() -> Iterator[None]:
 _benches: list[Bench] = []
 
 
-def _begin(workshop: Workshop, bench: Bench | None, folder: Path, path: tuple[str, ...]) -> None:
+def _begin(_: object, workshop: Workshop, bench: Bench | None, folder: Path, path: tuple[str, ...]) -> None:
     """Set a worker up: Ctrl-C is the parent's to handle, and the worker ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
