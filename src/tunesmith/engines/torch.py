@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from tunesmith.core.errors import refusal, warning
+from tunesmith.core.folder_code import code_of
 from tunesmith.core.report import emit_warning
 from tunesmith.core.types import Completion, Sampling
 from tunesmith.engines.base import Advance, Engine, ignore
@@ -108,8 +109,9 @@ class TorchEngine(Engine):
     def past(self) -> Past:
         """Say how past tokens may be kept: types that pack were tried, others are tried here, once."""
         if self._past is None:
-            kind = base_model(self._model).config.model_type
-            self._past = "batched" if kind in FOREST_TYPES else self._tried_past()
+            config = base_model(self._model).config
+            kind, is_own = config.model_type, code_of(type(config)) is not None
+            self._past = "batched" if kind in FOREST_TYPES and not is_own else self._tried_past()
             if self._past != "batched":
                 emit_warning(
                     warning(

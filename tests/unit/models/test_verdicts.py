@@ -40,6 +40,10 @@ def test_what_matters_is_tried_again(trials: list[Any], tmp_path: Path, monkeypa
     monkeypatch.setattr(verdicts, "version", lambda library: f"{library} of tomorrow")
     remembered_self_test(tiny_model("llama"), cache=tmp_path)
     assert len(trials) == 4
+    other = tiny_model("llama")  # of the same name and configuration, in other code of a model's folder
+    other.__class__ = type(type(other).__name__, (type(other),), {"__module__": "tunesmith_folder_code_0.modeling"})
+    remembered_self_test(other, cache=tmp_path)
+    assert len(trials) == 5
 
 
 def test_failures_and_broken_files_are_tried_again(trials: list[Any], tmp_path: Path) -> None:

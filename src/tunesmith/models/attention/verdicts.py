@@ -54,7 +54,8 @@ def _key(model: nn.Module) -> str:
         "config": {name: value for name, value in sorted(config.items()) if name != "_name_or_path"},
         "attention": base.config._attn_implementation,
         "numbers": [str(weight.dtype), str(computed_dtype(model)), weight.device.type],
-        "modules": [type(model).__name__, type(base).__name__],
+        # The module of a class from a model's folder is named by the hash of its code.
+        "modules": [type(model).__name__, type(base).__module__, type(base).__name__],
         "versions": [__version__, *(version(library) for library in _LIBRARIES)],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:24]
