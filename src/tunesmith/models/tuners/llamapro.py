@@ -84,7 +84,7 @@ def expand(model: PreTrainedModel, num_new: int, num_groups: int | None) -> list
         grown.append(layer)
         sources.append(index)
         if (index + 1) % each == 0:
-            copies = [_silent_copy(layer) for _ in range(more)]
+            copies = [_silent_copy(layer, model) for _ in range(more)]
             grown, new, sources = [*grown, *copies], [*new, *copies], [*sources, *[index] * more]
     parent, _, last = name.rpartition(".")
     model.get_submodule(parent).add_module(last, nn.ModuleList(grown))
@@ -95,9 +95,10 @@ def expand(model: PreTrainedModel, num_new: int, num_groups: int | None) -> list
 
 
 @torch.no_grad()
-def _silent_copy(layer: nn.Module) -> nn.Module:
-    """Copy a layer and let it add nothing to what passes."""
-    twin = copy.deepcopy(layer)
+def _silent_copy(layer: nn.Module, model: PreTrainedModel) -> nn.Module:
+    """Copy a layer and let it add nothing to what passes; it reads the model's own configuration, as the others do."""
+    shared = (model.config, model.config.get_text_config())
+    twin = copy.deepcopy(layer, {id(config): config for config in shared})
     found = [[parameter for name, parameter in twin.named_parameters() if _ends_in(name, ends)] for ends in _ENDS]
     if not all(found):
         raise refusal(

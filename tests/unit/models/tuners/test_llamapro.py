@@ -37,6 +37,11 @@ def test_new_layers_stand_evenly_behind_groups_of_old_ones(keys: dict[str, Any],
     assert torch.equal(logits(model), logits(tiny_model("llama", num_hidden_layers=4)))
 
 
+def test_new_layers_read_the_configuration_of_the_model() -> None:
+    model: Any = build("llamapro", llamapro_num_new_blocks=1).attach(tiny_model("mistral"))
+    assert all(layer.self_attn.config is model.config for layer in model.model.layers)
+
+
 @pytest.mark.parametrize("family", ["gemma3_text", "qwen3_moe", "deepseek_v3"])
 def test_the_saved_model_is_whole_and_generates(family: str, tmp_path: Path) -> None:
     attention = "forest" if family == "gemma3_text" else "sdpa"
