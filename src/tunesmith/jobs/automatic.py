@@ -20,8 +20,9 @@ from torch import nn
 
 from tunesmith.checks.context import Parts
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import refusal
+from tunesmith.core.errors import refusal, warning
 from tunesmith.core.progress import say
+from tunesmith.core.report import emit_warning
 from tunesmith.models.anatomy import base_model
 from tunesmith.models.load import load_model_config, load_skeleton
 from tunesmith.training.arguments import training_device
@@ -63,12 +64,26 @@ def choose_format(config: RunConfig, parts: Parts, checkpoint: Path | None = Non
     if not names_no_format(config.training) or parts.folder is None:
         return config
     if checkpoint is not None:
-        return config.with_choices({"bf16": bool(read_manifest(checkpoint).record["config"].get("bf16"))})
+        return _with_format(config, bf16=bool(read_manifest(checkpoint).record["config"].get("bf16")))
     is_stored = load_model_config(parts.folder).dtype == torch.bfloat16
     unit = fast_bf16(training_device(config.run)) if is_stored else ""
     if unit:
         say(f"bf16: on, as the weights are stored, because {unit} multiplies it in hardware (bf16: false: float32).")
-    return config.with_choices({"bf16": bool(unit)})
+    return _with_format(config, bf16=bool(unit))
+
+
+def _with_format(config: RunConfig, *, bf16: bool) -> RunConfig:
+    """Settle the format, and say what then has no effect: the checks before did not know it yet."""
+    if config.aids.upcast_layernorm and not bf16:
+        emit_warning(
+            warning(
+                "check.aid_idle",
+                "upcast_layernorm: true has no effect in this run: without bf16 or fp16 all weights are in float32.",
+                "Write bf16: true, or leave upcast_layernorm out.",
+                key="upcast_layernorm",
+            )
+        )
+    return config.with_choices({"bf16": bf16})
 
 
 def _rank(config: RunConfig, model: nn.Module, num_tokens: int | None) -> int:

@@ -22,6 +22,7 @@ from tunesmith.checks.context import Parts
 from tunesmith.config.load import load_config
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.report import clear_warnings, collected_warnings
 from tunesmith.jobs import automatic
 
 RUN = {"model_name_or_path": "smollm2-135m", "dataset": "rows.jsonl", "output_dir": "out"}
@@ -147,6 +148,10 @@ def test_the_format_follows_weights_and_device(
     chosen = automatic.choose_format(config, Parts(folder=Path("x")))
     assert chosen.training.bf16 is expected
     assert ("bf16: on" in capsys.readouterr().err) == (expected is True)
+    clear_warnings()
+    automatic.choose_format(load_config({**RUN, "upcast_layernorm": True}, command="train"), Parts(folder=Path("x")))
+    is_short = stored == torch.bfloat16 and bool(unit)
+    assert [problem.code for problem in collected_warnings()] == ([] if is_short else ["check.aid_idle"])
 
 
 def test_a_resumed_run_keeps_the_format_of_its_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
