@@ -107,6 +107,15 @@ def test_new_tokens_are_trained_resumed_served_and_exported(keys: Keys, tmp_path
     plain = serve({**keys, "model_name_or_path": str(merged)}, None)
     assert answer(plain, prompt) == found
 
+    second = Path(shutil.copytree(folder, tmp_path / "second"))  # of the base model, with its tokenizer
+    for name in ("new_tokens.safetensors", "tunesmith_model.json"):
+        (second / name).unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(Path(keys["model_name_or_path"]) / name, second / name)
+    both = {**shared, "adapter_name_or_path": f"{folder},{second}", "export_dir": str(tmp_path / "both")}
+    export.run(load_config({**both, "infer_dtype": "float32"}, command="export"))
+    assert load_tokenizer(tmp_path / "both")("<north>")["input_ids"] == [49152]
+
 
 @pytest.mark.slow
 def test_new_tokens_are_trained_on_and_conflicts_are_refused(keys: Keys, tmp_path: Path) -> None:

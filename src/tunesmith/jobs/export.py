@@ -34,6 +34,7 @@ from tunesmith.models.reward_head import has_head, load_reward_model
 from tunesmith.models.reward_verify import check_saved_rewards, compare_values, probe_values
 from tunesmith.models.saved_weights import refuse_non_finite, save_whole_model
 from tunesmith.models.tuners.base import Tuner, tuners
+from tunesmith.models.variant_file import read_variant
 from tunesmith.models.variants import with_changes
 from tunesmith.models.verify import (
     check_merge,
@@ -155,7 +156,10 @@ def _find_sources(config: RunConfig) -> Sources:
     tuner = with_new_rows(kind(config.part(kind.Params)), folder)
     for adapter in adapters:
         tuner.saved_keys(adapter)
-    tokenizer_folder = _last_with("tokenizer_config.json", folder, adapters)
+    # An adapter's own, unless tokens were added: a later adapter's may be that of the base.
+    variant = read_variant(folder)
+    has_new = variant is not None and variant.changes.tokens is not None
+    tokenizer_folder = folder if has_new else _last_with("tokenizer_config.json", folder, adapters)
     template_folder = _last_with(TEMPLATE_FILE, tokenizer_folder, adapters)
     tokenizer = load_tokenizer(tokenizer_folder)
     chosen = config.template.template
