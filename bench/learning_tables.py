@@ -61,10 +61,10 @@ def qlora_merge() -> Table:
     return ["merge of the adapter trained on 4 bits", ""], [[name, str(value)] for name, value in found.items()]
 
 
-def alignment(folder: str) -> Table:
+def alignment() -> Table:
     """One row a run: the share of held-out pairs in which the better answer is preferred."""
     rows = []
-    for name, cell in _results(folder).items():
+    for name, cell in _results("alignment").items():
         own = cell.get("held_out") or cell.get("implicit") or {}
         by_mean = cell.get("held_out_by_mean_logp") or cell.get("mean_logp") or {}
         rows.append(

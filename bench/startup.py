@@ -35,7 +35,7 @@ from tunesmith.models.embedded import embedded_folder
 HERE = Path(__file__).parent
 NAME = "startup"
 _ROWS, _POLL_SECONDS, _LIMIT_SECONDS = 200, 0.005, 300
-_QUICK = {"version": ("version",), "help": ("help",), "help_lora": ("help", "lora")}
+_QUICK = {"version": ("version",), "help": ("help",), "help_key": ("help", "lora_rank")}
 
 
 def main() -> None:

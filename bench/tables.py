@@ -195,10 +195,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "learning": lambda: _laid_out(learning(), "python bench/learning.py"),
     "qlora": lambda: _laid_out(qlora(), "python bench/qlora.py"),
     "qlora_merge": lambda: _laid_out(qlora_merge(), "python bench/qlora.py"),
-    "alignment": lambda: _laid_out(alignment("alignment"), "python bench/alignment.py"),
-    "alignment_dpo_en": lambda: _laid_out(
-        alignment("alignment_dpo_en"), "python bench/alignment.py --pairs FILE --results alignment_dpo_en"
-    ),
+    "alignment": lambda: _laid_out(alignment(), "python bench/alignment.py"),
     "scorer": lambda: _cells("scorer", {"peak MiB": ("peak_bytes", _megabytes)}, is_numbered=False),
 }
 
