@@ -11,7 +11,7 @@ from transformers.training_args import OptimizerNames
 from tunesmith.config.index import load_index
 
 # Defaults that differ from transformers' in form only.
-SAME_DEFAULT = {"report_to": ("none", ["none"]), "torch_compile": (False, "auto")}
+SAME_DEFAULT = {"report_to": ("none", ["none"]), "torch_compile": (False, "auto"), "bf16": (False, None)}
 
 
 def test_no_training_argument_of_transformers_is_unknown_and_defaults_agree() -> None:

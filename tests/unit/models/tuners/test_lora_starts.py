@@ -100,6 +100,7 @@ def test_pissa_takes_the_largest_directions() -> None:
     sizes = torch.linalg.svdvals(weight)
     rest = weight - 2.0 * left @ right
     assert torch.allclose(torch.linalg.svdvals(rest)[:6], sizes[3:9], atol=1e-5)
+    torch.manual_seed(0)  # the quick way begins with random directions
     quick, fast = starting_factors(weight, 3, StartRule(kind="pissa", iterations=16), scale=2.0)
     assert torch.allclose(quick @ fast, left @ right, atol=2e-2)
 
