@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import RESULTS
-from learning_tables import Table, alignment, learning, qlora, qlora_merge
+from learning_tables import alignment, learning, qlora, qlora_merge
 
 PAGES = tuple(Path(__file__).parents[1] / "docs" / name for name in ("performance.md", "learning.md"))
 _MARKS = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -166,10 +166,6 @@ def _cells(bench: str, columns: Mapping[str, tuple[str, Callable[[Any], str]]], 
     return _rows(["", *columns], rows, f"python bench/{bench}.py")
 
 
-def _laid_out(table: Table, missing: str) -> str:
-    return _rows(*table, missing)
-
-
 def _seconds(value: float) -> str:
     return f"{value:.2f}"
 
@@ -192,10 +188,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "gpu": lambda: _ladder("gpu", "python bench/gpu/ladder.py"),
     "startup": lambda: _cells("startup", {"seconds": ("seconds", _seconds), "CPU-s": ("cpu_seconds", _seconds)}),
     "busy": lambda: _cells("busy_core", {"seconds": ("seconds", _seconds), "CPU-s": ("cpu_seconds", _seconds)}),
-    "learning": lambda: _laid_out(learning(), "python bench/learning.py"),
-    "qlora": lambda: _laid_out(qlora(), "python bench/qlora.py"),
-    "qlora_merge": lambda: _laid_out(qlora_merge(), "python bench/qlora.py"),
-    "alignment": lambda: _laid_out(alignment(), "python bench/alignment.py"),
+    "learning": lambda: _rows(*learning(), "python bench/learning.py"),
+    "qlora": lambda: _rows(*qlora(), "python bench/qlora.py"),
+    "qlora_merge": lambda: _rows(*qlora_merge(), "python bench/qlora.py"),
+    "alignment": lambda: _rows(*alignment(), "python bench/alignment.py"),
     "scorer": lambda: _cells("scorer", {"peak MiB": ("peak_bytes", _megabytes)}, is_numbered=False),
 }
 
