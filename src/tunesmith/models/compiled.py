@@ -35,8 +35,8 @@ _WORTH = {"cpu": 1.0e14, "cuda": 5.0e16}
 # layers it grows as the root of their number (bfloat16: 0.9e-2 at 2, 2.6e-2 at 4, 8e-2 at 30). A wrong sum gives 1.
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 _TRIAL_ENDS: tuple[int, ...] = (37, 79)
-# Share of a layer's activations that compiled code keeps on a CPU; what is cheap is computed again. Measured: a third of
-# them less for 2 % of the speed, and for 8 to 9 % beside other work.
+# Share of a layer's activations that compiled code keeps on a CPU; what is cheap is computed again. Measured: a third
+# of them less for 2 % of the speed, and for 8 to 9 % beside other work.
 _KEPT_ACTIVATIONS = 0.6
 
 
